@@ -1,0 +1,1 @@
+//! The pipeline: from variants and sources to images.

@@ -1,0 +1,284 @@
+//! From a variant as written to one that can be built: what it extends is merged in, and everything is checked.
+
+use std::collections::BTreeMap;
+
+use super::{ArgumentRule, FileRule, Layer, Locate, Probe, Root, Variant, VersionRange, WantedPackage, written};
+use crate::{Classified, ErrorClass, ImagePath};
+
+/// Why a variant can't be built as written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VariantError {
+    /// Nobody knows this name.
+    #[error("there is no variant `{name}`")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A variant that extends itself.
+    #[error("variant `{0}` extends itself")]
+    Cycle(String),
+    /// A setting that can't be meant.
+    #[error("variant `{variant}`: {problem}")]
+    Invalid {
+        /// The variant.
+        variant: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Classified for VariantError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { known, .. } => Some(format!("the variants are {}", known.join(", "))),
+            _ => None,
+        }
+    }
+}
+
+/// Resolves one variant out of all that are known by name.
+pub fn resolve(name: &str, all: &BTreeMap<String, written::Variant>) -> Result<Variant, VariantError> {
+    let mut merged = written::Variant::default();
+    merge(name, all, &mut Vec::new(), &mut Vec::new(), &mut merged)?;
+    let own = all.get(name).cloned().unwrap_or_default();
+    check(written::Variant { name: own.name, description: own.description, tag_suffix: own.tag_suffix, ..merged })
+}
+
+fn merge(
+    name: &str,
+    all: &BTreeMap<String, written::Variant>,
+    above: &mut Vec<String>,
+    done: &mut Vec<String>,
+    into: &mut written::Variant,
+) -> Result<(), VariantError> {
+    if above.iter().any(|n| n == name) {
+        return Err(VariantError::Cycle(name.to_owned()));
+    }
+    if done.iter().any(|n| n == name) {
+        return Ok(());
+    }
+    let variant = all
+        .get(name)
+        .ok_or_else(|| VariantError::Unknown { name: name.to_owned(), known: all.keys().cloned().collect() })?;
+    above.push(name.to_owned());
+    for parent in &variant.extends {
+        merge(parent, all, above, done, into)?;
+    }
+    above.pop();
+    done.push(name.to_owned());
+
+    let variant = variant.clone();
+    into.image = variant.image.or(into.image.take());
+    into.version_from = variant.version_from.or(into.version_from.take());
+    into.contents = variant.contents.or(into.contents);
+    into.budget = variant.budget;
+    into.packages.extend(variant.packages);
+    into.optional_packages.extend(variant.optional_packages);
+    into.environment.extend(variant.environment);
+    into.labels.extend(variant.labels);
+    into.layers.extend(variant.layers);
+    into.entrypoint.extend(variant.entrypoint);
+    into.files.extend(variant.files);
+    for root in variant.roots {
+        // A root named again is said anew: the later words count, in the place of the first.
+        let same = |r: &written::Root| r.command == root.command && r.path == root.path && r.install == root.install;
+        match into.roots.iter_mut().find(|r| same(r)) {
+            Some(earlier) => *earlier = root,
+            None => into.roots.push(root),
+        }
+    }
+    Ok(())
+}
+
+fn check(variant: written::Variant) -> Result<Variant, VariantError> {
+    let name = variant.name.clone();
+    let invalid = |problem: String| VariantError::Invalid { variant: name.clone(), problem };
+    let word = |what: &str, text: &str| {
+        let good = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if good { Ok(()) } else { Err(invalid(format!("{what} `{text}` holds more than letters, digits, `-`, `_` and `.`"))) }
+    };
+    word("its name", &variant.name)?;
+    let image = variant.image.ok_or_else(|| invalid("`image` is missing: the image it is a variant of".into()))?;
+    word("image", &image)?;
+    if let Some(suffix) = &variant.tag_suffix {
+        word("tag-suffix", suffix)?;
+    }
+    let version_from = variant
+        .version_from
+        .ok_or_else(|| invalid("`version-from` is missing: the command whose version the image carries".into()))?;
+
+    let mut layers: Vec<Layer> = Vec::new();
+    for layer in variant.layers {
+        word("layer", &layer.name)?;
+        if layers.iter().any(|l| l.name == layer.name) {
+            return Err(invalid(format!("layer `{}` is there twice", layer.name)));
+        }
+        layers.push(Layer { name: layer.name, holds: layer.holds });
+    }
+    let layer_place = |layer: &str| {
+        layers.iter().position(|l| l.name == layer).ok_or_else(|| invalid(format!("there is no layer `{layer}`")))
+    };
+
+    let mut roots = Vec::new();
+    for root in variant.roots {
+        let place = layer_place(&root.layer)?;
+        let locate = match (root.command, root.path) {
+            (Some(command), None) if !command.contains('/') && !command.is_empty() => Locate::Command(command),
+            (Some(command), None) => return Err(invalid(format!("`{command}` is not a command name: say `path`"))),
+            (None, Some(path)) => {
+                let clean = ImagePath::new(&path).map_err(|e| invalid(e.to_string()))?;
+                if clean.parent().is_some_and(|p| p.as_str().contains('*')) {
+                    return Err(invalid(format!("`{path}`: only the last name of a path may hold `*`")));
+                }
+                Locate::Path(clean.to_string())
+            }
+            _ => return Err(invalid("a root has either `command` or `path`".into())),
+        };
+        let install = root.install.map(|p| ImagePath::new(&p)).transpose().map_err(|e| invalid(e.to_string()))?;
+        let probe = root.probe.map(|p| Probe { arguments: p.arguments, environment: p.environment });
+        let root = Root {
+            locate,
+            reason: root.reason,
+            layer: root.layer,
+            daemon: root.daemon,
+            optional: root.optional,
+            package: root.package,
+            install,
+            probe,
+        };
+        roots.push((place, root));
+    }
+    // A file that several roots need goes to the layer of the first: lower layers come first.
+    roots.sort_by_key(|(place, _)| *place);
+
+    let range = |since: Option<String>, before: Option<String>| {
+        let parse = |text: Option<String>| {
+            text.map(|t| t.parse()).transpose().map_err(|e: crate::KubernetesVersionError| invalid(e.to_string()))
+        };
+        Ok::<_, VariantError>(VersionRange { since: parse(since)?, before: parse(before)? })
+    };
+    let mut entrypoint = Vec::new();
+    for rule in variant.entrypoint {
+        let range = range(rule.since, rule.before)?;
+        entrypoint.push(ArgumentRule { range, words: rule.words, reason: rule.reason });
+    }
+    let mut files = Vec::new();
+    for file in variant.files {
+        layer_place(&file.layer)?;
+        let mode = file.mode.as_deref().unwrap_or("0644");
+        let mode = u32::from_str_radix(mode, 8)
+            .ok()
+            .filter(|m| *m <= 0o7777)
+            .ok_or_else(|| invalid(format!("mode `{mode}` is not octal permission bits")))?;
+        let path = ImagePath::new(&file.path).map_err(|e| invalid(e.to_string()))?;
+        if path.is_root() {
+            return Err(invalid("a file can't be written to `/`".into()));
+        }
+        let range = range(file.since, file.before)?;
+        files.push(FileRule { range, path, text: file.text, mode, layer: file.layer, reason: file.reason });
+    }
+
+    let wanted = |wishes: Vec<String>, optional| wishes.into_iter().map(move |wish| WantedPackage { wish, optional });
+    let mut packages: Vec<WantedPackage> = wanted(variant.packages, false).collect();
+    packages.extend(wanted(variant.optional_packages, true));
+    Ok(Variant {
+        name: variant.name,
+        description: variant.description,
+        image,
+        tag_suffix: variant.tag_suffix,
+        version_from,
+        roots: roots.into_iter().map(|(_, root)| root).collect(),
+        packages,
+        layers,
+        entrypoint,
+        environment: variant.environment,
+        labels: variant.labels,
+        files,
+        contents: variant.contents.unwrap_or_default(),
+        budget: variant.budget,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variants(texts: &[&str]) -> BTreeMap<String, written::Variant> {
+        texts
+            .iter()
+            .map(|t| toml::from_str::<written::Variant>(t).unwrap())
+            .map(|v| (v.name.clone(), v))
+            .collect()
+    }
+
+    const PLAIN: &str = r#"
+        name = "plain"
+        description = "kubelet"
+        image = "kubelet"
+        version-from = "kubelet"
+        layer = [{ name = "base", holds = "base files" }, { name = "kubelet", holds = "kubelet" }]
+        entrypoint = [{ words = ["/usr/bin/kubelet"] }]
+        [[root]]
+        command = "kubelet"
+        reason = "the node agent"
+        layer = "kubelet"
+        daemon = true
+        [[root]]
+        command = "mount"
+        reason = "mounts volumes"
+        layer = "base"
+    "#;
+    const CNI: &str = r#"
+        name = "cni"
+        description = "kubelet and plugins"
+        extends = ["plain"]
+        tag-suffix = "cni"
+        layer = [{ name = "cni", holds = "plugins" }]
+        entrypoint = [{ before = "1.24", words = ["--network-plugin=cni"] }]
+        root = [{ path = "/usr/libexec/cni/*", install = "/opt/cni/bin", reason = "a plugin", layer = "cni" }]
+    "#;
+    const BOTH: &str = r#"
+        name = "both"
+        description = "a diamond"
+        extends = ["cni", "plain"]
+    "#;
+
+    #[test]
+    fn a_variant_takes_what_it_extends_once_and_sorts_roots_by_layer() {
+        let both = resolve("both", &variants(&[PLAIN, CNI, BOTH])).unwrap();
+        let names: Vec<_> = both.roots.iter().map(Root::name).collect();
+        assert_eq!(names, ["mount", "kubelet", "/usr/libexec/cni/*"]);
+        assert_eq!((both.image.as_str(), both.tag_suffix), ("kubelet", None));
+        assert_eq!(both.layers.len(), 3);
+    }
+
+    #[test]
+    fn words_come_and_go_with_the_version() {
+        let cni = resolve("cni", &variants(&[PLAIN, CNI])).unwrap();
+        let words = |version: &str| cni.entrypoint_for(&version.parse().unwrap()).join(" ");
+        assert_eq!(words("1.20.2"), "/usr/bin/kubelet --network-plugin=cni");
+        assert_eq!(words("1.24.0"), "/usr/bin/kubelet");
+    }
+
+    #[test]
+    fn unknown_names_cycles_and_missing_layers_are_said() {
+        let all = variants(&[PLAIN, CNI]);
+        let error = resolve("cnj", &all).unwrap_err();
+        assert_eq!(error.hint().unwrap(), "the variants are cni, plain");
+        let selfish = variants(&["name = 'a'\ndescription = ''\nextends = ['a']"]);
+        assert_eq!(resolve("a", &selfish), Err(VariantError::Cycle("a".into())));
+        let lost = PLAIN.replace("layer = \"base\"", "layer = \"bass\"");
+        assert_eq!(resolve("plain", &variants(&[&lost])).unwrap_err().to_string(), "variant `plain`: there is no layer `bass`");
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_an_error_and_not_ignored() {
+        assert!(toml::from_str::<written::Variant>("name = 'a'\ndescription = ''\nentry-point = []").is_err());
+    }
+}

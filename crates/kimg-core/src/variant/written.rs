@@ -1,0 +1,176 @@
+//! A variant as a person writes it: the TOML of `variants/*.toml`.
+//!
+//! ```toml
+//! name = "cni"
+//! description = "kubelet with every CNI plugin"
+//! extends = ["plain"]
+//! tag-suffix = "cni"
+//!
+//! [[layer]]
+//! name = "cni"
+//! holds = "CNI plugins"
+//!
+//! [[root]]
+//! path = "/usr/libexec/cni/*"
+//! package = "cni-plugins"
+//! install = "/opt/cni/bin"
+//! layer = "cni"
+//! reason = "a CNI plugin"
+//! probe = { environment = { CNI_COMMAND = "VERSION" } }
+//!
+//! [[entrypoint]]
+//! before = "1.24"
+//! words = ["--network-plugin=cni"]
+//! reason = "from 1.24 on the runtime starts the plugins"
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Contents;
+
+/// One file of `variants/`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Variant {
+    /// Its name: letters, digits and dashes.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// The variants it takes everything from, in this order, before its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extends: Vec<String>,
+    /// The image it is a variant of; taken from what it extends when not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// What its tags carry behind the version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag_suffix: Option<String>,
+    /// The command whose package's version is the version of Kubernetes; taken from what it extends when not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_from: Option<String>,
+    /// Minimal closure or whole packages; minimal when not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contents: Option<Contents>,
+    /// The largest compressed size allowed, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<u64>,
+    /// Packages wanted beside those that follow from the roots.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
+    /// The same, if a repository has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub optional_packages: Vec<String>,
+    /// Environment variables of the image.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// Labels of the image's config.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Its layers, bottom first, above those of what it extends.
+    #[serde(default, rename = "layer", skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Layer>,
+    /// Its programs.
+    #[serde(default, rename = "root", skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<Root>,
+    /// How it starts: words behind those of what it extends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entrypoint: Vec<Words>,
+    /// Files that kimg writes.
+    #[serde(default, rename = "file", skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
+}
+
+/// `[[layer]]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Layer {
+    /// `base`
+    pub name: String,
+    /// What it holds.
+    pub holds: String,
+}
+
+/// `[[root]]`: a command or a path, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Root {
+    /// A command name. Either this or `path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// An absolute path, whose last name may hold `*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Why it is wanted, as half a sentence.
+    pub reason: String,
+    /// The layer it belongs to.
+    pub layer: String,
+    /// The package that has it; for a command it follows from the `cmd:` names that packages provide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
+    /// The folder it is put into instead of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub install: Option<String>,
+    /// Whether it runs for long: never packed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub daemon: bool,
+    /// Whether the image can do without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+    /// How to see that it starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+}
+
+/// `probe = { arguments = ["--version"] }`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Probe {
+    /// Arguments of the program.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
+    /// Its environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+}
+
+/// `[[entrypoint]]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Words {
+    /// The first version of Kubernetes with these words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The first version without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// The words, each one argument.
+    pub words: Vec<String>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `[[file]]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct File {
+    /// The first version of Kubernetes with this file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The first version without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// Where it is written.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+    /// Its permission bits in octal; `0644` when not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// The layer it belongs to.
+    pub layer: String,
+    /// Why it is there.
+    pub reason: String,
+}

@@ -1,0 +1,1 @@
+//! OCI image configs, manifests, indexes and layouts, the same bytes every time.

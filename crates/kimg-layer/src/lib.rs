@@ -1,0 +1,1 @@
+//! Writes deterministic layers: sorted tar, gzip or zstd, digests.

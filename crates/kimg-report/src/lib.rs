@@ -1,0 +1,1 @@
+//! Tables of what an image holds and how big it is: terminal, Markdown, JSON, CSV.

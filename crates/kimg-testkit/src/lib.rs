@@ -1,0 +1,1 @@
+//! For tests: wrappers around the outside programs that judge, and visible skips.

@@ -1,0 +1,3 @@
+//! The kimg program.
+
+fn main() {}
