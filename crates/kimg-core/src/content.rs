@@ -113,7 +113,11 @@ impl Content {
             io::Write::write_all(&mut hashing, &buffer[..read]).map_err(io_error)?;
         }
         let (_, found, _) = hashing.finish();
-        if found == self.digest { Ok(()) } else { Err(ContentError::Changed { expected: self.digest, found }) }
+        if found == self.digest {
+            Ok(())
+        } else {
+            Err(ContentError::Changed { expected: self.digest, found })
+        }
     }
 
     /// All bytes in memory, verified, if they are at most `limit`.
@@ -170,12 +174,17 @@ mod tests {
     fn changed_bytes_are_noticed_when_they_are_copied() {
         let claimed = Digest::of("what was stored");
         let content = Content::new(claimed, 5, Arc::new(Memory(Arc::from(&b"other"[..]))));
-        assert!(matches!(content.read(100), Err(ContentError::Changed { expected, .. }) if expected == claimed));
+        assert!(
+            matches!(content.read(100), Err(ContentError::Changed { expected, .. }) if expected == claimed)
+        );
     }
 
     #[test]
     fn a_limit_is_kept_before_anything_is_read() {
-        assert!(matches!(Content::from_bytes("abc").read(2), Err(ContentError::TooLarge { size: 3, limit: 2, .. })));
+        assert!(matches!(
+            Content::from_bytes("abc").read(2),
+            Err(ContentError::TooLarge { size: 3, limit: 2, .. })
+        ));
         assert_eq!(Content::from_bytes("abc").read(3).unwrap(), b"abc");
     }
 }

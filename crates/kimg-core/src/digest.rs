@@ -140,7 +140,9 @@ mod tests {
     #[test]
     fn other_algorithms_upper_case_and_wrong_lengths_are_refused() {
         let hex = Digest::of("").hex();
-        for text in [&hex, &format!("sha512:{hex}"), &format!("sha256:{}", hex.to_uppercase()), "sha256:ab", ""] {
+        for text in
+            [&hex, &format!("sha512:{hex}"), &format!("sha256:{}", hex.to_uppercase()), "sha256:ab", ""]
+        {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

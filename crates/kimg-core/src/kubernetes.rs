@@ -62,7 +62,11 @@ impl FromStr for KubernetesVersion {
         let bare = text.strip_prefix('v').unwrap_or(text);
         semver::Version::parse(bare)
             .or_else(|error| {
-                if bare.split('.').count() == 2 { semver::Version::parse(&format!("{bare}.0")) } else { Err(error) }
+                if bare.split('.').count() == 2 {
+                    semver::Version::parse(&format!("{bare}.0"))
+                } else {
+                    Err(error)
+                }
             })
             .map(Self)
             .map_err(|_| KubernetesVersionError { text: text.to_owned() })
@@ -90,7 +94,10 @@ mod tests {
         let version = KubernetesVersion::from_package_version("1.28.4-r3").unwrap();
         assert_eq!(version.to_string(), "v1.28.4");
         assert_eq!(version.minor_tag(), "v1.28");
-        assert_eq!(KubernetesVersion::from_package_version("1.29.0_rc1-r3").unwrap().to_string(), "v1.29.0-rc1");
+        assert_eq!(
+            KubernetesVersion::from_package_version("1.29.0_rc1-r3").unwrap().to_string(),
+            "v1.29.0-rc1"
+        );
         assert!(KubernetesVersion::from_package_version("20230506-r0").is_err());
     }
 

@@ -197,7 +197,7 @@ fn missing_text(wanted: &ImagePath, missing: &ImagePath, links: &[ImagePath]) ->
     text
 }
 
-/// Linux follows at most 40 links for one path (`MAXSYMLINKS`, path_resolution(7)).
+/// Linux follows at most 40 links for one path (`MAXSYMLINKS`, `path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
 /// Every path of a root file system, sorted. The root itself has no entry.
@@ -242,9 +242,10 @@ impl FileTree {
 
     /// The entries below a folder, at any depth, without the folder itself.
     pub fn below<'a>(&'a self, folder: &'a ImagePath) -> impl Iterator<Item = (&'a ImagePath, &'a Entry)> {
-        self.entries.range(folder.clone()..).take_while(move |(p, _)| p.as_str().starts_with(folder.as_str())).filter(
-            move |(p, _)| *p != folder && p.is_below(folder),
-        )
+        self.entries
+            .range(folder.clone()..)
+            .take_while(move |(p, _)| p.as_str().starts_with(folder.as_str()))
+            .filter(move |(p, _)| *p != folder && p.is_below(folder))
     }
 
     /// The number of entries.
@@ -300,7 +301,10 @@ impl FileTree {
                 here = here.parent().unwrap_or(here);
                 continue;
             }
-            let bad = |link: &ImagePath, target: &str| ResolveError::BadTarget { link: link.clone(), target: target.to_owned() };
+            let bad = |link: &ImagePath, target: &str| ResolveError::BadTarget {
+                link: link.clone(),
+                target: target.to_owned(),
+            };
             let next = here.join(&name).map_err(|_| bad(&here, &name))?;
             let Some(entry) = self.entries.get(&next) else {
                 return Err(ResolveError::Missing { wanted: wanted.clone(), missing: next, links });
@@ -309,7 +313,10 @@ impl FileTree {
                 Kind::Symlink { target } if last || !todo.is_empty() => {
                     if links.len() >= MAX_LINKS {
                         let start = links.iter().position(|l| *l == next).unwrap_or(0);
-                        return Err(ResolveError::Loop { wanted: wanted.clone(), links: links.split_off(start) });
+                        return Err(ResolveError::Loop {
+                            wanted: wanted.clone(),
+                            links: links.split_off(start),
+                        });
                     }
                     if target.is_empty() || target.len() > 4095 {
                         return Err(bad(&next, target));
@@ -317,7 +324,9 @@ impl FileTree {
                     if target.starts_with('/') {
                         here = ImagePath::root();
                     }
-                    todo.extend(target.split('/').filter(|n| !n.is_empty() && *n != ".").rev().map(str::to_owned));
+                    todo.extend(
+                        target.split('/').filter(|n| !n.is_empty() && *n != ".").rev().map(str::to_owned),
+                    );
                     links.push(next);
                 }
                 Kind::File { .. } if !todo.is_empty() => {
@@ -345,7 +354,8 @@ impl FileTree {
                 let _ = write!(all, " {k}={}", hex::encode(v));
                 all
             });
-            let _ = writeln!(text, "{letter}{:04o} {}:{} {path}{rest}{xattrs}", entry.mode, entry.uid, entry.gid);
+            let _ =
+                writeln!(text, "{letter}{:04o} {}:{} {path}{rest}{xattrs}", entry.mode, entry.uid, entry.gid);
         }
         text
     }
@@ -411,7 +421,10 @@ mod tests {
     fn what_is_missing_says_by_which_link_it_was_wanted() {
         let error = tree().resolve(&path("/gone")).unwrap_err().to_string();
         assert_eq!(error, "`/gone` does not exist: `/nowhere` is missing (by way of the link `/gone`)");
-        assert!(matches!(tree().resolve(&path("/usr/lib/libx.so.1.2/y")), Err(ResolveError::NotADirectory { .. })));
+        assert!(matches!(
+            tree().resolve(&path("/usr/lib/libx.so.1.2/y")),
+            Err(ResolveError::NotADirectory { .. })
+        ));
     }
 
     #[test]

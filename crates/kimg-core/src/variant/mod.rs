@@ -77,7 +77,8 @@ pub enum Locate {
 }
 
 /// The folders in which command names are searched, in order: the `PATH` that images carry.
-pub const COMMAND_PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+pub const COMMAND_PATH: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// A program or file that an image is made for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +99,10 @@ pub struct Root {
     pub install: Option<ImagePath>,
     /// How to see that it starts. Without one a program is never packed.
     pub probe: Option<Probe>,
+    /// The versions of Kubernetes that want it.
+    pub range: VersionRange,
+    /// Where it is written that it is wanted.
+    pub source: Option<String>,
 }
 
 impl Root {
@@ -175,9 +180,18 @@ pub enum Contents {
 }
 
 impl Variant {
+    /// The roots that a version of Kubernetes wants.
+    pub fn roots_for(&self, version: &KubernetesVersion) -> Vec<&Root> {
+        self.roots.iter().filter(|r| r.range.holds(version)).collect()
+    }
+
     /// The entrypoint for a version of Kubernetes.
     pub fn entrypoint_for(&self, version: &KubernetesVersion) -> Vec<String> {
-        self.entrypoint.iter().filter(|r| r.range.holds(version)).flat_map(|r| r.words.iter().cloned()).collect()
+        self.entrypoint
+            .iter()
+            .filter(|r| r.range.holds(version))
+            .flat_map(|r| r.words.iter().cloned())
+            .collect()
     }
 
     /// The files that kimg writes for a version of Kubernetes; of two for one path the later rule counts.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{ArgumentRule, FileRule, Layer, Locate, Probe, Root, Variant, VersionRange, WantedPackage, written};
+use super::{
+    ArgumentRule, FileRule, Layer, Locate, Probe, Root, Variant, VersionRange, WantedPackage, written,
+};
 use crate::{Classified, ErrorClass, ImagePath};
 
 /// Why a variant can't be built as written.
@@ -47,7 +49,12 @@ pub fn resolve(name: &str, all: &BTreeMap<String, written::Variant>) -> Result<V
     let mut merged = written::Variant::default();
     merge(name, all, &mut Vec::new(), &mut Vec::new(), &mut merged)?;
     let own = all.get(name).cloned().unwrap_or_default();
-    check(written::Variant { name: own.name, description: own.description, tag_suffix: own.tag_suffix, ..merged })
+    check(written::Variant {
+        name: own.name,
+        description: own.description,
+        tag_suffix: own.tag_suffix,
+        ..merged
+    })
 }
 
 fn merge(
@@ -63,9 +70,10 @@ fn merge(
     if done.iter().any(|n| n == name) {
         return Ok(());
     }
-    let variant = all
-        .get(name)
-        .ok_or_else(|| VariantError::Unknown { name: name.to_owned(), known: all.keys().cloned().collect() })?;
+    let variant = all.get(name).ok_or_else(|| VariantError::Unknown {
+        name: name.to_owned(),
+        known: all.keys().cloned().collect(),
+    })?;
     above.push(name.to_owned());
     for parent in &variant.extends {
         merge(parent, all, above, done, into)?;
@@ -87,7 +95,8 @@ fn merge(
     into.files.extend(variant.files);
     for root in variant.roots {
         // A root named again is said anew: the later words count, in the place of the first.
-        let same = |r: &written::Root| r.command == root.command && r.path == root.path && r.install == root.install;
+        let same =
+            |r: &written::Root| r.command == root.command && r.path == root.path && r.install == root.install;
         match into.roots.iter_mut().find(|r| same(r)) {
             Some(earlier) => *earlier = root,
             None => into.roots.push(root),
@@ -101,17 +110,22 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
     let invalid = |problem: String| VariantError::Invalid { variant: name.clone(), problem };
     let word = |what: &str, text: &str| {
         let good = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-        if good { Ok(()) } else { Err(invalid(format!("{what} `{text}` holds more than letters, digits, `-`, `_` and `.`"))) }
+        if good {
+            Ok(())
+        } else {
+            Err(invalid(format!("{what} `{text}` holds more than letters, digits, `-`, `_` and `.`")))
+        }
     };
     word("its name", &variant.name)?;
-    let image = variant.image.ok_or_else(|| invalid("`image` is missing: the image it is a variant of".into()))?;
+    let image =
+        variant.image.ok_or_else(|| invalid("`image` is missing: the image it is a variant of".into()))?;
     word("image", &image)?;
     if let Some(suffix) = &variant.tag_suffix {
         word("tag-suffix", suffix)?;
     }
-    let version_from = variant
-        .version_from
-        .ok_or_else(|| invalid("`version-from` is missing: the command whose version the image carries".into()))?;
+    let version_from = variant.version_from.ok_or_else(|| {
+        invalid("`version-from` is missing: the command whose version the image carries".into())
+    })?;
 
     let mut layers: Vec<Layer> = Vec::new();
     for layer in variant.layers {
@@ -122,15 +136,30 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
         layers.push(Layer { name: layer.name, holds: layer.holds });
     }
     let layer_place = |layer: &str| {
-        layers.iter().position(|l| l.name == layer).ok_or_else(|| invalid(format!("there is no layer `{layer}`")))
+        layers
+            .iter()
+            .position(|l| l.name == layer)
+            .ok_or_else(|| invalid(format!("there is no layer `{layer}`")))
     };
 
+    let range = |since: Option<String>, before: Option<String>| {
+        let parse = |text: Option<String>| {
+            text.map(|t| t.parse())
+                .transpose()
+                .map_err(|e: crate::KubernetesVersionError| invalid(e.to_string()))
+        };
+        Ok::<_, VariantError>(VersionRange { since: parse(since)?, before: parse(before)? })
+    };
     let mut roots = Vec::new();
     for root in variant.roots {
         let place = layer_place(&root.layer)?;
         let locate = match (root.command, root.path) {
-            (Some(command), None) if !command.contains('/') && !command.is_empty() => Locate::Command(command),
-            (Some(command), None) => return Err(invalid(format!("`{command}` is not a command name: say `path`"))),
+            (Some(command), None) if !command.contains('/') && !command.is_empty() => {
+                Locate::Command(command)
+            }
+            (Some(command), None) => {
+                return Err(invalid(format!("`{command}` is not a command name: say `path`")));
+            }
             (None, Some(path)) => {
                 let clean = ImagePath::new(&path).map_err(|e| invalid(e.to_string()))?;
                 if clean.parent().is_some_and(|p| p.as_str().contains('*')) {
@@ -140,7 +169,8 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
             }
             _ => return Err(invalid("a root has either `command` or `path`".into())),
         };
-        let install = root.install.map(|p| ImagePath::new(&p)).transpose().map_err(|e| invalid(e.to_string()))?;
+        let install =
+            root.install.map(|p| ImagePath::new(&p)).transpose().map_err(|e| invalid(e.to_string()))?;
         let probe = root.probe.map(|p| Probe { arguments: p.arguments, environment: p.environment });
         let root = Root {
             locate,
@@ -151,18 +181,14 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
             package: root.package,
             install,
             probe,
+            range: range(root.since, root.before)?,
+            source: root.source,
         };
         roots.push((place, root));
     }
     // A file that several roots need goes to the layer of the first: lower layers come first.
     roots.sort_by_key(|(place, _)| *place);
 
-    let range = |since: Option<String>, before: Option<String>| {
-        let parse = |text: Option<String>| {
-            text.map(|t| t.parse()).transpose().map_err(|e: crate::KubernetesVersionError| invalid(e.to_string()))
-        };
-        Ok::<_, VariantError>(VersionRange { since: parse(since)?, before: parse(before)? })
-    };
     let mut entrypoint = Vec::new();
     for rule in variant.entrypoint {
         let range = range(rule.since, rule.before)?;
@@ -184,7 +210,8 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
         files.push(FileRule { range, path, text: file.text, mode, layer: file.layer, reason: file.reason });
     }
 
-    let wanted = |wishes: Vec<String>, optional| wishes.into_iter().map(move |wish| WantedPackage { wish, optional });
+    let wanted =
+        |wishes: Vec<String>, optional| wishes.into_iter().map(move |wish| WantedPackage { wish, optional });
     let mut packages: Vec<WantedPackage> = wanted(variant.packages, false).collect();
     packages.extend(wanted(variant.optional_packages, true));
     Ok(Variant {
@@ -274,11 +301,16 @@ mod tests {
         let selfish = variants(&["name = 'a'\ndescription = ''\nextends = ['a']"]);
         assert_eq!(resolve("a", &selfish), Err(VariantError::Cycle("a".into())));
         let lost = PLAIN.replace("layer = \"base\"", "layer = \"bass\"");
-        assert_eq!(resolve("plain", &variants(&[&lost])).unwrap_err().to_string(), "variant `plain`: there is no layer `bass`");
+        assert_eq!(
+            resolve("plain", &variants(&[&lost])).unwrap_err().to_string(),
+            "variant `plain`: there is no layer `bass`"
+        );
     }
 
     #[test]
     fn a_misspelt_setting_is_an_error_and_not_ignored() {
-        assert!(toml::from_str::<written::Variant>("name = 'a'\ndescription = ''\nentry-point = []").is_err());
+        assert!(
+            toml::from_str::<written::Variant>("name = 'a'\ndescription = ''\nentry-point = []").is_err()
+        );
     }
 }

@@ -1,0 +1,172 @@
+//! Programs of one's own: from a path, an address with its SHA-256, or a member of a tar archive.
+
+use std::io::Read;
+
+use fs_err as fs;
+use kimg_core::{Content, ContentSink, Digest, ImagePath};
+
+use crate::location::Location;
+use crate::{Cache, Fetcher, SourceError};
+
+/// A program that is no package's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// What it is called in reports.
+    pub name: String,
+    /// The file, or the archive that holds it.
+    pub location: Location,
+    /// The SHA-256 of what lies at the location; always known for an address.
+    pub sha256: Option<Digest>,
+    /// The path inside the archive, if it is one: a tar, gzipped or not.
+    pub member: Option<String>,
+    /// Where it stands in the image.
+    pub install: ImagePath,
+}
+
+/// A program larger than this is refused: 1 GiB.
+const LIMIT: u64 = 1 << 30;
+
+impl Program {
+    /// Reads or fetches the program, compares its SHA-256 and keeps its bytes in the cache.
+    ///
+    /// Gives the content and the SHA-256 of what lay at the location, for the lock.
+    pub async fn load(&self, fetcher: &Fetcher, cache: &Cache) -> Result<(Content, Digest), SourceError> {
+        let what = format!("program {}", self.name);
+        if let (Location::Remote(url), Some(expected)) = (&self.location, self.sha256) {
+            let key = Digest::of(format!("kimg fetched program 1\n{expected}"));
+            let kept = cache.record::<u64>("program", &key).and_then(|size| cache.content(expected, size));
+            let content = match kept {
+                // `copy_to` hashes: a changed cache is noticed, and the file fetched anew.
+                Some(content) if content.copy_to(std::io::sink()).is_ok() => content,
+                _ => {
+                    let bytes = fetcher.get(url, LIMIT).await?;
+                    self.compare(Digest::of(&bytes))?;
+                    let content = self.keep(cache, &mut &bytes[..])?;
+                    cache.keep("program", &key, &content.size())?;
+                    content
+                }
+            };
+            return Ok((self.member_of(content, cache)?, expected));
+        }
+        let Location::Path(path) = &self.location else {
+            return Err(SourceError::Mismatch {
+                what,
+                expected: "the SHA-256 of the file at an address".into(),
+                found: "none".into(),
+            });
+        };
+        if !path.is_file() {
+            return Err(SourceError::Missing { what, path: path.display().to_string() });
+        }
+        let mut file = fs::File::open(path).map_err(SourceError::disk(format!("reading {what}")))?;
+        let content = self.keep(cache, &mut file)?;
+        self.compare(content.digest())?;
+        let digest = content.digest();
+        Ok((self.member_of(content, cache)?, digest))
+    }
+
+    fn compare(&self, found: Digest) -> Result<(), SourceError> {
+        match self.sha256 {
+            Some(expected) if expected != found => Err(SourceError::Mismatch {
+                what: format!("program {} at {}", self.name, self.location),
+                expected: expected.to_string(),
+                found: found.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn keep(&self, cache: &Cache, reader: &mut dyn Read) -> Result<Content, SourceError> {
+        let what = format!("program {}", self.name);
+        let mut bounded = reader.take(LIMIT + 1);
+        let content = cache
+            .contents()
+            .store(&self.install, &mut bounded)
+            .map_err(SourceError::disk(format!("keeping {what}")))?;
+        if content.size() > LIMIT { Err(SourceError::TooLarge { what, limit: LIMIT }) } else { Ok(content) }
+    }
+
+    fn member_of(&self, content: Content, cache: &Cache) -> Result<Content, SourceError> {
+        let Some(member) = &self.member else { return Ok(content) };
+        let archive = |why: String| SourceError::Archive {
+            what: format!("program {}: {}", self.name, self.location),
+            why,
+        };
+        let wanted = member.trim_start_matches("./").trim_start_matches('/');
+        let mut reader = content.open().map_err(|e| archive(e.to_string()))?;
+        let mut magic = [0; 2];
+        let gzipped = reader.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
+        reader.rewind().map_err(|e| archive(e.to_string()))?;
+        let plain: Box<dyn Read> =
+            if gzipped { Box::new(flate2::read::MultiGzDecoder::new(reader)) } else { Box::new(reader) };
+        // Four times the limit: a bomb ends here, and an archive of several programs does not.
+        let mut tar = tar::Archive::new(plain.take(4 * LIMIT));
+        for entry in tar.entries().map_err(|e| archive(e.to_string()))? {
+            let mut entry = entry.map_err(|e| archive(e.to_string()))?;
+            let path = entry.path_bytes();
+            let path = String::from_utf8_lossy(&path).trim_start_matches("./").to_owned();
+            if path != wanted {
+                continue;
+            }
+            if !entry.header().entry_type().is_file() {
+                return Err(archive(format!("`{member}` is not a regular file")));
+            }
+            return self.keep(cache, &mut entry);
+        }
+        Err(archive(format!("it holds no `{member}`")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(path: &std::path::Path, sha256: Option<Digest>, member: Option<&str>) -> Program {
+        Program {
+            name: "crictl".into(),
+            location: Location::Path(path.to_owned()),
+            sha256,
+            member: member.map(str::to_owned),
+            install: ImagePath::new("/usr/bin/crictl").unwrap(),
+        }
+    }
+
+    fn archive() -> Vec<u8> {
+        let mut tar =
+            tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        let mut header = tar::Header::new_gnu();
+        header.set_size(7);
+        header.set_mode(0o755);
+        tar.append_data(&mut header, "bin/crictl", &b"program"[..]).unwrap();
+        tar.into_inner().unwrap().finish().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_member_of_an_archive_is_taken_out_and_the_archive_is_what_the_digest_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&folder.path().join("cache")).unwrap();
+        let path = folder.path().join("crictl.tar.gz");
+        fs::write(&path, archive()).unwrap();
+        let wanted = program(&path, Some(Digest::of(archive())), Some("./bin/crictl"));
+        let (content, digest) = wanted.load(&Fetcher::offline(), &cache).await.unwrap();
+        assert_eq!(content.read(100).unwrap(), b"program");
+        assert_eq!(digest, Digest::of(archive()));
+
+        let error =
+            program(&path, None, Some("bin/other")).load(&Fetcher::offline(), &cache).await.unwrap_err();
+        assert!(error.to_string().contains("it holds no `bin/other`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn another_digest_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&folder.path().join("cache")).unwrap();
+        let path = folder.path().join("crictl");
+        fs::write(&path, "program").unwrap();
+        let error = program(&path, Some(Digest::of("other")), None)
+            .load(&Fetcher::offline(), &cache)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, SourceError::Mismatch { .. }), "{error}");
+    }
+}
