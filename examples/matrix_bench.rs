@@ -10,6 +10,8 @@
 //! one core over the same bytes: every regular file of the images, each once. Peak memory is the largest resident set
 //! of one process, kimg's or one that it started, as `time` reports it.
 
+#![allow(clippy::cast_precision_loss, reason = "these are figures for people")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -18,7 +20,6 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use kimg_core::{Digest, Platform};
 use kimg_testkit::{Layout, Real, TempDir};
-use serde_json::Value;
 
 /// Bytes that the earlier way of making these images comes to on the same inputs, compressed and extracted: the whole
 /// Alpine base, whole packages, `upx --best` for kubeadm and the plugins, one gzip -6 layer. It takes 14 minutes an
@@ -44,7 +45,10 @@ fn main() -> Result<ExitCode> {
     let cold = bench.build("cold", "cache", &["--pack", "never"], None)?;
     let warm = bench.build("warm", "cache", &["--pack", "never"], None)?;
     let gzip = bench.gzip(&cold.layout)?;
-    println!("\n{:<26}{:>9}{:>9}{:>14}{:>13}{:>9}", "", "wall s", "CPU s", "peak memory", "from cache", "× gzip");
+    println!(
+        "\n{:<26}{:>9}{:>9}{:>14}{:>13}{:>9}",
+        "", "wall s", "CPU s", "peak memory", "from cache", "× gzip"
+    );
     cold.print("18 images, cold", &gzip);
     warm.print("18 images, warm", &gzip);
     gzip.print();
@@ -52,7 +56,10 @@ fn main() -> Result<ExitCode> {
     if pack {
         images = bench.packed(&gzip)?;
     }
-    println!("\nCompressed / extracted MB, beside the earlier way on the same inputs{}", if pack { "" } else { "; kimg here without packing" });
+    println!(
+        "\nCompressed / extracted MB, beside the earlier way on the same inputs{}",
+        if pack { "" } else { "; kimg here without packing" }
+    );
     print_sizes(&images.layout)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -68,9 +75,10 @@ struct Bench {
 struct Run {
     wall: f64,
     processor: f64,
-    peak: u64,
+    /// In MiB.
+    peak: f64,
     /// Packages, programs and layers taken from the cache, and all of them.
-    cached: (u64, u64),
+    cached: (usize, usize),
     layout: Layout,
 }
 
@@ -95,7 +103,7 @@ impl Bench {
             bail!("{} is not there: cargo build --release --bin kimg", kimg.display());
         }
         // Under target/: /tmp may be memory, and small.
-        let folder = tempfile_in(&kimg_testkit::workspace().join("target"))?;
+        let folder = TempDir::new_in(kimg_testkit::workspace().join("target"))?;
         Ok(Some(Self { real, kimg, folder }))
     }
 
@@ -108,9 +116,13 @@ impl Bench {
         let mut command = Command::new("time");
         command.args(["-f", "%e %U %S %M", "-o"]).arg(&times).arg(&self.kimg).arg("build");
         command.arg("-r").arg(self.real.repo()).arg("-k").arg(self.real.keys());
-        command.arg("--cache-dir").arg(self.path(cache)).arg("--lock").arg(self.path(&format!("{name}.lock")));
+        command
+            .arg("--cache-dir")
+            .arg(self.path(cache))
+            .arg("--lock")
+            .arg(self.path(&format!("{name}.lock")));
         command.arg("-o").arg(format!("type=oci,dest={}", out.display()));
-        command.args(["--compression", "gzip", "--progress", "json", "--quiet"]).args(flags);
+        command.args(["--compression", "gzip", "--progress", "json", "--format", "json"]).args(flags);
         if let Some(path) = path {
             command.env("PATH", path);
         }
@@ -119,13 +131,12 @@ impl Bench {
         if !output.status.success() {
             bail!("kimg build: {}\n{story}", output.status);
         }
-        let written = std::fs::read_to_string(&times)?;
+        let written = fs_err::read_to_string(&times)?;
         let [wall, user, system, peak] = figures(written.lines().last().unwrap_or_default())?[..] else {
             bail!("`time` wrote {written}");
         };
         let cached = count_cached(&story);
-        let peak = (peak * 1024.0) as u64;
-        Ok(Run { wall, processor: user + system, peak, cached, layout: Layout::open(out) })
+        Ok(Run { wall, processor: user + system, peak: peak / 1024.0, cached, layout: Layout::open(out) })
     }
 
     /// Cold and warm with packing; UPX's own time is taken by a stand-in before it on the PATH.
@@ -133,8 +144,13 @@ impl Bench {
         let Some(upx) = kimg_testkit::tool("upx") else { bail!("no UPX, no packing") };
         let (folder, log) = (self.path("bin"), self.path("upx-times"));
         fs_err::create_dir(&folder)?;
-        let stand_in = format!("#!/bin/sh\nexec time -a -o {} -f '%e %U %S %M' {} \"$@\"\n", log.display(), upx.display());
-        let stand_in = stand_in.replacen("exec time", &format!("exec {}", kimg_testkit::tool("time").context("time")?.display()), 1);
+        let time = kimg_testkit::tool("time").context("time is not installed")?;
+        let stand_in = format!(
+            "#!/bin/sh\nexec {} -a -o {} -f '%e %U %S %M' {} \"$@\"\n",
+            time.display(),
+            log.display(),
+            upx.display()
+        );
         fs_err::write(folder.join("upx"), stand_in)?;
         let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs_err::set_permissions(folder.join("upx"), executable)?;
@@ -148,8 +164,13 @@ impl Bench {
                 (runs, wall, processor, peak) = (runs + 1, wall + e, processor + u + s, peak.max(*m));
             }
         }
-        println!("{:<26}{wall:>9.1}{processor:>9.1}{:>11.0} MB", format!("  of it UPX, {runs} runs"), peak / 1024.0);
-        self.build("packed-again", "cache-packed", &["--pack", "require"], Some(&path))?.print("18 images packed, warm", gzip);
+        println!(
+            "{:<26}{wall:>9.1}{processor:>9.1}{:>10.0} MiB",
+            format!("  of it UPX, {runs} runs"),
+            peak / 1024.0
+        );
+        self.build("packed-again", "cache-packed", &["--pack", "require"], Some(&path))?
+            .print("18 images packed, warm", gzip);
         Ok(cold)
     }
 
@@ -183,10 +204,10 @@ impl Run {
     fn print(&self, name: &str, gzip: &Gzip) {
         let (hits, all) = self.cached;
         println!(
-            "{name:<26}{:>9.1}{:>9.1}{:>11.0} MB{:>13}{:>9.2}",
+            "{name:<26}{:>9.1}{:>9.1}{:>10.0} MiB{:>13}{:>9.2}",
             self.wall,
             self.processor,
-            self.peak as f64 / 1048576.0,
+            self.peak,
             format!("{hits} of {all}"),
             self.wall / gzip.wall
         );
@@ -196,14 +217,17 @@ impl Run {
 impl Gzip {
     fn print(&self) {
         let what = format!("{} files, {:.0} MB", self.files, self.bytes as f64 / 1e6);
-        println!("{:<26}{:>9.1}{:>9}{:>14}{:>13}{:>9.2}   {what}", "gzip -6, one core", self.wall, "", "", "", 1.0);
+        println!(
+            "{:<26}{:>9.1}{:>9}{:>14}{:>13}{:>9.2}   {what}",
+            "gzip -6, one core", self.wall, "", "", "", 1.0
+        );
     }
 }
 
-/// Events of `--progress json` that say whether something came from the cache.
-fn count_cached(story: &str) -> (u64, u64) {
-    let events = story.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    events.filter_map(|event| event["from_cache"].as_bool()).fold((0, 0), |(hits, all), hit| (hits + u64::from(hit), all + 1))
+/// Events of `--progress json` that say whether something came from the cache: the hits, and all of them.
+fn count_cached(story: &str) -> (usize, usize) {
+    let count = |from_cache: bool| story.matches(&format!("\"from_cache\":{from_cache}")).count();
+    (count(true), count(true) + count(false))
 }
 
 fn print_sizes(layout: &Layout) -> Result<()> {
@@ -219,17 +243,34 @@ fn print_sizes(layout: &Layout) -> Result<()> {
             continue;
         }
         for (column, platform) in Platform::DEFAULT.into_iter().enumerate() {
-            let manifest = layout.manifest(index, platform).with_context(|| format!("{name}: no {platform}"))?;
+            let manifest =
+                layout.manifest(index, platform).with_context(|| format!("{name}: no {platform}"))?;
             let layers = layout.layers(manifest);
-            let compressed: u64 =
-                layers.iter().map(|l| fs_err::metadata(layout.blob(*l)).map(|m| m.len())).sum::<std::io::Result<_>>()?;
+            let compressed: u64 = layers
+                .iter()
+                .map(|l| fs_err::metadata(layout.blob(*l)).map(|m| m.len()))
+                .sum::<std::io::Result<_>>()?;
             let whole: u64 = layers.iter().map(|l| extracted[l]).sum();
-            let variant = layout.config(manifest)["config"]["Labels"]["io.kimg.variant"].as_str().unwrap_or_default().to_owned();
+            let variant = layout.config(manifest)["config"]["Labels"]["io.kimg.variant"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
             let earlier = EARLIER.iter().find(|(name, _)| *name == variant).map(|(_, sizes)| sizes[column]);
             let beside = earlier.map_or(String::new(), |(c, e)| {
-                format!("{:>8.2} / {:>6.2}   {:>5.1} % / {:>5.1} %", mb(c), mb(e), 100.0 * mb(compressed) / mb(c), 100.0 * mb(whole) / mb(e))
+                format!(
+                    "{:>8.2} / {:>6.2}   {:>5.1} % / {:>5.1} %",
+                    mb(c),
+                    mb(e),
+                    100.0 * mb(compressed) / mb(c),
+                    100.0 * mb(whole) / mb(e)
+                )
             });
-            println!("{variant:<13}{:<14}{:>7.2} / {:>6.2}   {beside}", platform.to_string(), mb(compressed), mb(whole));
+            println!(
+                "{variant:<13}{:<14}{:>7.2} / {:>6.2}   {beside}",
+                platform.to_string(),
+                mb(compressed),
+                mb(whole)
+            );
         }
     }
     Ok(())
@@ -242,7 +283,9 @@ fn mb(bytes: u64) -> f64 {
 /// The layers of all images, each once.
 fn layers(layout: &Layout) -> BTreeSet<Digest> {
     let names = layout.names();
-    let manifests = names.iter().flat_map(|(_, index)| Platform::DEFAULT.map(|platform| layout.manifest(*index, platform)));
+    let manifests = names
+        .iter()
+        .flat_map(|(_, index)| Platform::DEFAULT.map(|platform| layout.manifest(*index, platform)));
     manifests.flatten().flat_map(|manifest| layout.layers(manifest)).collect()
 }
 
@@ -262,5 +305,7 @@ fn regular_files(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn figures(line: &str) -> Result<Vec<f64>> {
-    line.split(' ').map(|word| word.parse().with_context(|| format!("`{line}` is no line of figures"))).collect()
+    line.split(' ')
+        .map(|word| word.parse().with_context(|| format!("`{line}` is no line of figures")))
+        .collect()
 }

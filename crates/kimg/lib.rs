@@ -1,1 +1,58 @@
-//! The kimg command line.
+//! The kimg command line: words, tables, progress, exit codes. What it does is in [`kimg_build`].
+//!
+//! Standard output holds results only; everything else goes to standard error.
+
+mod args;
+mod commands;
+mod failure;
+mod progress;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Arguments, Command};
+use crate::failure::Failure;
+
+/// Runs the program with the arguments and environment of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log(arguments.verbose);
+    let result = match &arguments.command {
+        Command::Build(args) => commands::build::run(args),
+        Command::Why(args) => commands::why::run(args),
+        Command::Files(args) => commands::files::run(args),
+        Command::Matrix(args) => commands::matrix::run(args),
+        Command::Variants(args) => commands::variants::run(args),
+        Command::Lock(args) => commands::lock::run(args),
+        Command::Init(args) => commands::init::run(args),
+    };
+    match result {
+        Ok(code) => code,
+        // A reader that has seen enough (`kimg files | head`) is no error.
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    eprint!("{}", failure.to_text(terminal::color_on_stderr()));
+    ExitCode::from(failure.exit_code())
+}
+
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "kimg=info,kimg_source=info,kimg_build=info,warn",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("KIMG_LOG").unwrap_or_else(|_| level.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal::color_on_stderr())
+        .without_time()
+        .with_target(false)
+        .init();
+}

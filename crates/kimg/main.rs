@@ -1,3 +1,7 @@
 //! The kimg program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kimg::main()
+}

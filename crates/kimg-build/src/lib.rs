@@ -1,1 +1,68 @@
-//! The pipeline: from variants and sources to images.
+//! The pipeline: from variants and sources to images. This page explains all of it.
+//!
+//! ```text
+//! variants/*.toml ─► Variant            kimg.toml and flags ─► Project
+//!                       │                                        │
+//!                       └──────────────┬─────────────────────────┘
+//!  wishes     roots of a variant → names for the solver (`cmd:mount`), version of Kubernetes
+//!  inputs     indexes read and verified → packages chosen → fetched, verified, unpacked into the cache → lock
+//!  select     packages laid over each other → roots found → closure, each file with its reason → layers cut
+//!  pack       programs that are not daemons → UPX behind its gate, each unique one once
+//!  layers     deterministic tar, compressed; each unique one once, kept in the cache under its key
+//!  images     config, manifest, index, tags → OCI layout, oci-archive, docker-archive
+//!  report     what was resolved, fetched, left out, packed, and how big it became
+//! ```
+//! Data flows down this list only, and nothing below `inputs` reaches the network. Each stage is a module with
+//! one function that takes what the stage before gave; the crates that do the work know nothing of each other:
+//!
+//! | stage | crate |
+//! | --- | --- |
+//! | inputs | `kimg-source` (mirrors, cache, lock), `kimg-apk` (index, signature, solver, package) |
+//! | select | `kimg-apk` (install), `kimg-closure` (ELF needs, scripts, rules, reasons) |
+//! | pack | `kimg-pack` |
+//! | layers | `kimg-layer` |
+//! | images | `kimg-image` |
+//! | report | `kimg-report` |
+//!
+//! # What is shared, and why nothing is done twice
+//!
+//! Every file's bytes lie once in the cache under their digest; a tree only names them. What a stage makes is
+//! kept there under a key that names everything it follows from: an unpacked package under its identity, a
+//! packed program under program, packer and options, a layer under its entries, codec and format. A second run
+//! finds all of them and writes nothing but the layout.
+//!
+//! # How layers are cut
+//!
+//! Every root names its layer, and the closure walks the roots in the order of the layers, so a file belongs to
+//! the lowest layer whose roots need it. The walk of the first roots is the same whatever roots follow: plain's
+//! `base` and `kubelet` are, byte for byte, the lowest layers of every other variant of kubelet. What tells the
+//! images apart in any case (the database of installed packages) is a small layer of its own on top, `record`.
+//!
+//! # Why the same lock gives the same bytes
+//!
+//! No stage knows the time, the user, the machine or the number of threads: times come from the packages and
+//! are clamped to `SOURCE_DATE_EPOCH`, owners are numbers, entries are sorted, the codecs' versions are pinned,
+//! and the packer's version and options stand in the lock.
+
+pub mod build;
+pub mod error;
+pub mod events;
+pub mod images;
+pub mod inputs;
+pub mod layers;
+pub mod matrix;
+pub mod packing;
+pub mod project;
+mod report;
+mod sample;
+pub mod select;
+pub mod settings;
+pub mod variants;
+pub mod wishes;
+
+pub use build::{Build, Outcome};
+pub use error::BuildError;
+pub use events::{Event, Events, Silent};
+pub use inputs::LockUse;
+pub use project::{Overrides, Project};
+pub use settings::Settings;

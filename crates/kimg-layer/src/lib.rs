@@ -1,1 +1,88 @@
-//! Writes deterministic layers: sorted tar, gzip or zstd, digests.
+//! Layers: a set of files becomes one compressed tar archive, the same bytes every time, on every machine.
+//!
+//! A *layer* is what registries store and nodes pull: a tar archive, compressed (OCI image-spec, layer.md).
+//! Two digests name it: that of the compressed bytes (what is pulled) and that of the archive inside (the *diff ID*).
+//!
+//! | function | does |
+//! | --- | --- |
+//! | [`write()`] | entries → compressed archive, streaming, with both digests and sizes |
+//! | [`key`] | what decides the bytes, as one digest, without compressing anything: the name in a cache |
+//! | [`read()`] | archive → entries, bounded, for tests, `diff` and verification |
+//! | [`BlobStore`] | a folder of blobs named by their digests |
+//! | [`TarWriter`] | the archive writer alone, for image archives |
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use kimg_core::{Content, Entry, ImagePath, MemorySink, Origin};
+//! use kimg_layer::{Codec, Limits, Options};
+//!
+//! let motd = Entry::file(Content::from_bytes("hello\n"), 0o644, Origin::generated("example"));
+//! let entries = BTreeMap::from([
+//!     (ImagePath::new("/etc")?, Entry::directory(Origin::generated("example"))),
+//!     (ImagePath::new("/etc/motd")?, motd),
+//! ]);
+//! let options = Options { codec: "gzip:9".parse::<Codec>()?, epoch: Some(0) };
+//! let (bytes, info) = kimg_layer::write(&entries, &options, Vec::new())?;
+//! assert_eq!(info.size, bytes.len() as u64);
+//!
+//! let (again, diff_id) = kimg_layer::read(&bytes[..], &info.media_type, &Limits::default(), &mut MemorySink)?;
+//! assert_eq!(again.len(), 2);
+//! assert_eq!(diff_id, info.diff_id);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What decides the bytes
+//!
+//! * **Order**: entries are written in the order of their paths' bytes. A folder's path is the beginning of the paths
+//!   below it, so it always comes before them; a neighbour may stand between (`/a`, `/a.b`, `/a/b`), which is no harm.
+//! * **Times** later than [`Options::epoch`] are set to it; whole seconds.
+//! * **Owners** are numbers; the name fields are empty.
+//! * **Format**: ustar (POSIX.1-1988) where a value fits and is ASCII, else additional PAX records (POSIX.1-2001), sorted by key.
+//!   Extended attributes are `SCHILY.xattr.` records, which GNU tar, Go and every container runtime read.
+//! * **Hard links**: regular files with the same inode marker, content and metadata are written once, then as links
+//!   to the first of them in order. A link's header repeats mode, owner and extended attributes: runtimes
+//!   `chown` a link after making it, which takes setuid and capabilities off the file it shares,
+//!   and put back what the link's own header says.
+//! * **Never**: sparse entries, GNU long-name entries, device nodes, access or change times.
+//! * **Codec**: one thread; the compressor is fed pieces of a fixed size, however the contents were read; no file name,
+//!   no time, operating system 255 ("unknown") in gzip's header; a checksum and no content size in zstd's frame.
+//!   The versions of the compressors are pinned exactly and are part of the [`key`].
+//!
+//! The headers are written here and not by the `tar` crate, because it can't promise the bytes: its builder writes
+//! sparse entries depending on the file system, writes long names as GNU entries, chooses between ustar and
+//! extensions by its own rules that may change, its "deterministic" mode sets a time of its own, and its reader
+//! splits PAX records at newlines, which cuts binary attributes apart. It is the second opinion in the tests.
+
+mod blobs;
+mod codec;
+mod error;
+mod header;
+mod pax;
+mod plan;
+mod read;
+mod tar;
+mod write;
+
+pub use blobs::BlobStore;
+pub use codec::{Codec, CodecError, decode};
+pub use error::LayerError;
+pub use plan::key;
+pub use read::{Limits, read};
+pub use tar::TarWriter;
+pub use write::{LayerInfo, write};
+
+use std::collections::BTreeMap;
+
+use kimg_core::{Entry, ImagePath};
+
+/// What a layer holds. Written as given: no parent folder is invented (it may lie in a lower layer).
+pub type Entries = BTreeMap<ImagePath, Entry>;
+
+/// How a layer is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The compressor and its level.
+    pub codec: Codec,
+    /// Seconds since 1970: times later than this are set to it (`SOURCE_DATE_EPOCH`).
+    pub epoch: Option<u64>,
+}

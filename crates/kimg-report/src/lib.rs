@@ -1,1 +1,65 @@
-//! Tables of what an image holds and how big it is: terminal, Markdown, JSON, CSV.
+//! What people see of a build: sizes, tables, the size matrix of a README, and the report at a build's end.
+//!
+//! Data go in, text comes out; nothing outside is reached, and the same data give the same text. Whoever calls
+//! says how wide the terminal is and whether it shows colours.
+//!
+//! | item | is |
+//! | --- | --- |
+//! | [`size()`], [`sizes`] | bytes as people read them: `26.4 MB`, `24.4 / 84.9 MB` |
+//! | [`Table`] | rows and columns, [rendered](Table::render) for a [`Format`] |
+//! | [`SizeMatrix`] | variants down, platforms across |
+//! | [`replace_between_markers`] | puts the matrix into a README |
+//! | [`BuildReport`] | all that a build has to say when it is done |
+//!
+//! Two sizes stand in every table: **pull**, the bytes of the compressed layers, which a node fetches; and **on
+//! disk**, the bytes of the same layers uncompressed (tar archives), which is about what they take when unpacked.
+//!
+//! ```
+//! use kimg_core::{Digest, Platform};
+//! use kimg_report::{Format, MatrixEntry, SizeMatrix};
+//!
+//! let matrix = SizeMatrix {
+//!     entries: vec![MatrixEntry {
+//!         variant: "plain".into(),
+//!         description: "kubelet alone".into(),
+//!         tag: "v1.20.2".into(),
+//!         platform: Platform::Amd64,
+//!         compressed: 25_504_289,
+//!         extracted: 83_343_360,
+//!         digest: Digest::of("its manifest"),
+//!         sample: false,
+//!     }],
+//! };
+//! assert!(matrix.render(Format::Markdown).contains("| `plain` | 25.5 / 83.3 MB | kubelet alone |"));
+//! assert!(matrix.render(Format::Csv).starts_with("variant,platform,tag,compressed,extracted,digest,sample\n"));
+//! ```
+
+mod fates;
+mod format;
+mod markers;
+mod matrix;
+mod report;
+mod screen;
+mod size;
+mod table;
+mod text;
+
+pub use format::{Format, FormatError};
+pub use markers::{BEGIN_MARKER, END_MARKER, MarkerError, replace_between_markers};
+pub use matrix::{MatrixEntry, SizeMatrix};
+pub use report::{
+    BuildReport, Contributor, Fetched, ImageReport, LayerReport, LeftOut, LeftOutOf, Missing, NotRun,
+    PackReport,
+};
+pub use size::{size, sizes};
+pub use table::{Align, Column, Table};
+
+/// What is said wherever something made from the embedded sample is shown.
+pub const SAMPLE_NOTICE: &str =
+    "SAMPLE: made from the sample built into kimg, not from real packages; no node can run it.";
+
+/// Any of this crate's structs as JSON, indented, with a line feed at the end.
+fn json(value: &impl serde::Serialize) -> String {
+    // Structs of strings, numbers and lists can always be written: an error would be a mistake in this crate.
+    serde_json::to_string_pretty(value).unwrap_or_else(|error| unreachable!("{error}")) + "\n"
+}

@@ -1,1 +1,116 @@
-//! For tests: wrappers around the outside programs that judge, and visible skips.
+//! For tests: wrappers around the outside programs that judge what kimg made, and visible skips.
+//!
+//! kimg's own tests believe as little as they can of what kimg says about itself. An image is read by
+//! `skopeo`, unpacked by `umoci`, its programs are started (foreign ones under `qemu-user`), its libraries are
+//! resolved by musl's own loader and by `lddtree`, its package database is read by the real `apk`.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`real`] | the repository of real packages, laid out once under `target/real` |
+//! | [`layout`] | what `skopeo` and `umoci` make of an OCI layout |
+//! | [`root`] | an unpacked root in which programs are started, and what the loaders say of its ELF files |
+//! | [`apk`] | the real `apk`, inside Alpine's own minirootfs |
+//! | [`broken`] | copies of the real repository with one thing in them changed |
+//! | [`server`] | a folder behind HTTP on the loopback address |
+//!
+//! A judge that is not there is no failure: the test says `SKIPPED: …` on standard error and returns. With
+//! `KIMG_REQUIRE_ALL=1`, as in CI, the same is a panic.
+//!
+//! ```
+//! use kimg_testkit::tool;
+//!
+//! let Some(skopeo) = tool("skopeo") else { return };
+//! println!("{} judges", skopeo.display());
+//! ```
+//!
+//! This crate panics with the whole output of a judge where a test would have to do it otherwise; nothing but tests
+//! and the benchmark uses it.
+
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a panic is how a test fails, and failing tests is what this crate is for"
+)]
+
+pub mod apk;
+pub mod broken;
+pub mod layout;
+pub mod real;
+pub mod root;
+pub mod server;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+pub use apk::AlpineRoot;
+pub use broken::RepositoryCopy;
+pub use kimg_sample as sample;
+pub use layout::{Layout, skopeo_copy, skopeo_inspect, umoci_unpack};
+pub use real::{Real, debian_plugins, real};
+pub use root::{DynamicElf, Root};
+pub use server::FolderServer;
+pub use tempfile::{TempDir, tempdir};
+
+/// Whether a skip is an error: `KIMG_REQUIRE_ALL=1`.
+pub fn everything_is_required() -> bool {
+    std::env::var_os("KIMG_REQUIRE_ALL").is_some_and(|v| v == "1")
+}
+
+/// Says on standard error why a test does not run. Under `KIMG_REQUIRE_ALL=1` it panics instead.
+pub fn skip(why: impl Display) {
+    assert!(!everything_is_required(), "KIMG_REQUIRE_ALL=1, but {why}");
+    // Past the capture of the test harness: a skip that only a failing test shows is not visible.
+    let _ = writeln!(std::io::stderr().lock(), "SKIPPED: {why}");
+}
+
+/// An outside program by name, if it is installed; else a visible skip.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let found = find_tool(name);
+    if found.is_none() {
+        skip(format_args!("{name} is not installed; run .ci/setup"));
+    }
+    found
+}
+
+/// The same without a word.
+pub fn find_tool(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.map(|folder| folder.join(name)).find(|file| {
+        file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    })
+}
+
+/// Whether this process may `chroot`; else a visible skip.
+pub fn superuser() -> bool {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);
+    if !root {
+        skip("only root may chroot into an unpacked image");
+    }
+    root
+}
+
+/// The folder of the workspace.
+pub fn workspace() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    folder.canonicalize().unwrap_or(folder)
+}
+
+/// Runs a program to its end and gives what it printed. Panics with all of it when the program fails.
+pub fn run(command: &mut Command) -> String {
+    let output = output(command);
+    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, both(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a program to its end, whatever that is.
+pub fn output(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("{command:?} can't be started: {error}"))
+}
+
+/// Both outputs of a program as one text.
+pub fn both(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}

@@ -1,0 +1,290 @@
+//! One package file: the chain of trust from its first byte to its last file, and what it holds.
+
+use std::collections::BTreeMap;
+
+use kimg_core::{ContentSink, Digest, Entry, ImagePath, Origin};
+use ring::digest::SHA1_FOR_LEGACY_USE_ONLY;
+
+use crate::error::{ApkError, Member, Problem};
+use crate::headers::{HeaderKind, Headers, tar_problem};
+use crate::keys::Algorithm;
+use crate::member::{Unpacked, unpack};
+use crate::pkginfo::PkgInfo;
+use crate::{Identity, Index, KeyRing, Limits, Record, data};
+
+/// A package whose every byte was checked.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// What its `.PKGINFO` says, with its identity and the size of the file.
+    pub record: Record,
+    /// Its paths in the order of the archive, each with the package as its origin. A path may come twice: the later one counts.
+    pub entries: Vec<(ImagePath, Entry)>,
+    /// The scripts it would have run, by name: `.post-install`, `.trigger`, …
+    pub scripts: Vec<String>,
+    /// The folders whose change its `.trigger` waits for, as written, with their wildcards.
+    pub triggers: Vec<String>,
+    /// The SHA-256 of the whole `.apk`.
+    pub digest: Digest,
+    /// The file name of the key whose signature was verified; `None` when only the index vouched for it.
+    pub signed_by: Option<String>,
+    /// SHA-1 of every file's bytes and every link's target, for `lib/apk/db/installed`.
+    pub(crate) checksums: BTreeMap<ImagePath, [u8; 20]>,
+    /// `.PKGINFO` as it was.
+    pub(crate) pkginfo: String,
+}
+
+/// The scripts that apk knows (apk-tools 2, `apk_script_type`).
+const SCRIPTS: [&str; 7] = [
+    ".pre-install",
+    ".post-install",
+    ".pre-upgrade",
+    ".post-upgrade",
+    ".pre-deinstall",
+    ".post-deinstall",
+    ".trigger",
+];
+
+/// Reads and verifies a repository's `APKINDEX.tar.gz`.
+///
+/// `bytes` are the file as it was fetched. The signature in its first member must be by a key of the ring and
+/// fit the compressed bytes of everything after it; then the records are read.
+///
+/// # Errors
+/// Unsigned, signed with an unknown key, or with a signature that does not fit: class `Verification`.
+/// Not an index: `Malformed`. Larger than [`Limits::index_size`]: `Limit`.
+pub fn read_index(bytes: &[u8], keys: &KeyRing, limits: &Limits) -> Result<Index, ApkError> {
+    let subject = "the index";
+    at_most(bytes, limits.index_size, "the index file").map_err(|problem| problem.of(subject))?;
+    refuse_version_3(bytes).map_err(|problem| problem.of(subject))?;
+    let (first, rest) =
+        unpack(bytes, Member::Signature, limits.control_size.min(limits.index_size), subject)?;
+    let signatures = signatures(&first, limits).map_err(|problem| problem.of(subject))?;
+    if signatures.is_empty() {
+        return Err(Problem::Unsigned.of(subject));
+    }
+    verify(&signatures, rest, keys).map_err(|problem| problem.of(subject))?;
+    let (records, rest) = unpack(rest, Member::Records, limits.index_size, subject)?;
+    if !rest.is_empty() {
+        return Err(Problem::Trailing(rest.len() as u64).of(subject));
+    }
+    let mut text = None;
+    let mut description = None;
+    small_files(&records, Member::Records, limits, |name, bytes| match name {
+        "APKINDEX" => text = Some(bytes),
+        "DESCRIPTION" => description = Some(bytes),
+        _ => {}
+    })
+    .map_err(|problem| problem.of(subject))?;
+    let missing = Problem::MissingEntry { member: Member::Records, name: "APKINDEX" };
+    let text = text.ok_or_else(|| missing.of(subject))?;
+    let mut index = Index::parse(&text, limits).map_err(|error| Problem::Index(error).of(subject))?;
+    if let Some(bytes) = description {
+        String::from_utf8_lossy(&bytes).trim().clone_into(&mut index.description);
+    }
+    Ok(index)
+}
+
+/// Reads and verifies one `.apk`, and streams its files into `sink`.
+///
+/// `expected` is the record of the signed index that this file was fetched for, `arch` Alpine's name of the
+/// architecture it is wanted for (`noarch` packages fit every one). Each link of the chain is compared:
+///
+/// 1. the size of the file with `S:`, the SHA-1 of the compressed control member with `C:`;
+/// 2. the signature with the compressed control member;
+/// 3. name, version and architecture in `.PKGINFO` with the record and with `arch`;
+/// 4. the SHA-256 of the compressed data member with `datahash`;
+/// 5. each file and symbolic link with its own SHA-1.
+///
+/// When `expected` carries an identity, the signed index has vouched for the control member, and as in apk that is
+/// enough: the package may be unsigned or signed with a key that is not in the ring (Alpine's builders change keys while old
+/// packages stay). But a signature by a key of the ring must fit in any case. Without an identity, a fitting signature by a
+/// key of the ring is required.
+///
+/// The header of the first gzip member (its time and system fields) is covered by nothing: only [`Package::digest`] is.
+///
+/// # Errors
+/// Whatever does not compare: class `Verification`. What is not a package, or holds what an image can't:
+/// `Malformed`. Larger than a limit: `Limit`. What `sink` can't keep: `LocalIo`. On an error, some files may be in the sink.
+pub fn read_package(
+    bytes: &[u8],
+    keys: &KeyRing,
+    expected: Option<&Record>,
+    arch: &str,
+    limits: &Limits,
+    sink: &mut dyn ContentSink,
+) -> Result<Package, ApkError> {
+    let subject = match expected {
+        Some(record) => format!("package {}", record.id()),
+        None => "the package".to_owned(),
+    };
+    let fail = |problem: Problem| problem.of(subject.as_str());
+    if let Some(record) = expected
+        && record.size != bytes.len() as u64
+    {
+        return Err(fail(Problem::Size { expected: record.size, found: bytes.len() as u64 }));
+    }
+    at_most(bytes, limits.package_size, "the package file").map_err(fail)?;
+    refuse_version_3(bytes).map_err(fail)?;
+
+    let (first, rest) = unpack(bytes, Member::Signature, limits.control_size, &subject)?;
+    let signatures = signatures(&first, limits).map_err(fail)?;
+    let (control, packed_data) = if signatures.is_empty() {
+        (first, rest)
+    } else {
+        unpack(rest, Member::Control, limits.control_size, &subject)?
+    };
+    let identity = identity_of(control.packed);
+    let vouched = expected.and_then(|record| record.identity);
+    if let Some(expected) = vouched
+        && expected != identity
+    {
+        return Err(fail(Problem::Identity { expected, found: identity }));
+    }
+    let signed_by = match verify(&signatures, control.packed, keys) {
+        Ok(key) => Some(key),
+        Err(Problem::Unsigned | Problem::UnknownKey { .. }) if vouched.is_some() => None,
+        Err(problem) => return Err(fail(problem)),
+    };
+
+    let (pkginfo, scripts) = control_files(&control, limits).map_err(fail)?;
+    let info = PkgInfo::parse(&pkginfo).map_err(fail)?;
+    let found = info.record.id();
+    if let Some(record) = expected {
+        // As written: `1.0` and `1.00` are the same version, but not the same package.
+        let differs =
+            record.name != info.record.name || record.version.as_str() != info.record.version.as_str();
+        if differs {
+            let expected = record.id();
+            return Err(fail(Problem::Name { expected, found }));
+        }
+    }
+    let subject = format!("package {found}");
+    let fail = |problem: Problem| problem.of(subject.as_str());
+    if info.record.arch != arch && info.record.arch != "noarch" {
+        return Err(fail(Problem::Architecture { expected: arch.to_owned(), found: info.record.arch }));
+    }
+    let datahash = Digest::of(packed_data);
+    if datahash != info.datahash {
+        return Err(fail(Problem::DataHash { expected: info.datahash, found: datahash }));
+    }
+    let origin = origin_of(&info.record);
+    let data = data::read(packed_data, &origin, limits, sink).map_err(fail)?;
+    let size = bytes.len() as u64;
+    Ok(Package {
+        record: Record { identity: Some(identity), size, ..info.record },
+        entries: data.entries,
+        scripts,
+        triggers: info.triggers,
+        digest: Digest::of(bytes),
+        signed_by,
+        checksums: data.checksums,
+        pkginfo,
+    })
+}
+
+/// The origin that every entry of this package carries.
+pub(crate) fn origin_of(record: &Record) -> Origin {
+    Origin::Package { name: record.name.clone(), version: record.version.to_string() }
+}
+
+fn at_most(bytes: &[u8], limit: u64, what: &'static str) -> Result<(), Problem> {
+    if bytes.len() as u64 > limit { Err(Problem::Limit { what, limit }) } else { Ok(()) }
+}
+
+/// `ADB.` plain, `ADBd` deflated, `ADBc` with another codec (apk-tools 3, `adb.h`).
+fn refuse_version_3(bytes: &[u8]) -> Result<(), Problem> {
+    if bytes.starts_with(b"ADB") { Err(Problem::Version3) } else { Ok(()) }
+}
+
+/// `C:` of the index: the SHA-1 of the control member as compressed.
+fn identity_of(packed: &[u8]) -> Identity {
+    let mut sha1 = [0; 20];
+    sha1.copy_from_slice(ring::digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, packed).as_ref());
+    Identity::from_raw(sha1)
+}
+
+/// One entry of the signature member.
+struct Signature {
+    /// `.SIGN.<ALG>.<key>`
+    entry: String,
+    bytes: Vec<u8>,
+}
+
+/// The signatures in the first member; none if it is no signature member at all.
+fn signatures(member: &Unpacked<'_>, limits: &Limits) -> Result<Vec<Signature>, Problem> {
+    let mut found = Vec::new();
+    let mut others = false;
+    small_files(member, Member::Signature, limits, |name, bytes| {
+        if name.starts_with(".SIGN.") {
+            found.push(Signature { entry: name.to_owned(), bytes });
+        } else {
+            others = true;
+        }
+    })?;
+    if others && !found.is_empty() {
+        let reason = "it holds more than signatures".to_owned();
+        return Err(Problem::Tar { member: Member::Signature, reason });
+    }
+    Ok(found)
+}
+
+/// Verifies the first signature whose key is in the ring; gives the key's name.
+fn verify(signatures: &[Signature], signed: &[u8], keys: &KeyRing) -> Result<String, Problem> {
+    let mut unknown = Vec::new();
+    for signature in signatures {
+        let Some((algorithm, key)) = Algorithm::and_key(&signature.entry) else {
+            return Err(Problem::UnknownSignature { name: signature.entry.chars().take(200).collect() });
+        };
+        match keys.verify(key, algorithm, signed, &signature.bytes) {
+            Some(true) => return Ok(key.to_owned()),
+            Some(false) => {
+                return Err(Problem::WrongSignature { key: key.to_owned(), algorithm: algorithm.word() });
+            }
+            None => unknown.push(key.to_owned()),
+        }
+    }
+    if unknown.is_empty() {
+        return Err(Problem::Unsigned);
+    }
+    Err(Problem::UnknownKey { keys: unknown, known: keys.names().map(str::to_owned).collect() })
+}
+
+/// `.PKGINFO` and the names of the scripts.
+fn control_files(control: &Unpacked<'_>, limits: &Limits) -> Result<(String, Vec<String>), Problem> {
+    let mut pkginfo = None;
+    let mut scripts = Vec::new();
+    small_files(control, Member::Control, limits, |name, bytes| {
+        if name == ".PKGINFO" {
+            pkginfo.get_or_insert(bytes);
+        } else if SCRIPTS.contains(&name) {
+            scripts.push(name.to_owned());
+        }
+    })?;
+    let missing = Problem::MissingEntry { member: Member::Control, name: ".PKGINFO" };
+    let pkginfo = String::from_utf8(pkginfo.ok_or(missing)?)
+        .map_err(|_| Problem::Tar { member: Member::Control, reason: ".PKGINFO is not UTF-8".into() })?;
+    Ok((pkginfo, scripts))
+}
+
+/// Hands every file of a small, already unpacked tar to `each`, by its name.
+fn small_files(
+    member: &Unpacked<'_>,
+    kind: Member,
+    limits: &Limits,
+    mut each: impl FnMut(&str, Vec<u8>),
+) -> Result<(), Problem> {
+    let mut archive = tar::Archive::new(&member.bytes[..]);
+    let mut headers = Headers::new(&mut archive, kind, limits.header_size)?;
+    while let Some((header, mut bytes)) = headers.next()? {
+        if header.kind != HeaderKind::File {
+            continue;
+        }
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut bytes, &mut content).map_err(|error| tar_problem(kind, &error))?;
+        if content.len() as u64 != header.size {
+            return Err(Problem::Tar { member: kind, reason: "it ends within a file".into() });
+        }
+        each(&header.path, content);
+    }
+    Ok(())
+}

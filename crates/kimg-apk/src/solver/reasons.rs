@@ -1,0 +1,119 @@
+//! Turns what the search knows into words.
+
+use super::explain::{Objection, Refusal, Wanter};
+use super::search::met_by;
+use super::state::{Cause, Clash, Standing, State, Why, WishId};
+use super::universe::PackageId;
+
+/// Who wanted a package that is in; sorted.
+pub(super) fn because(state: &State<'_, '_>, package: PackageId) -> Vec<String> {
+    let mut because: Vec<String> = met_by(state, package)
+        .map(|(_, wish)| match wish.by {
+            None => format!("world: {}", wish.dependency),
+            Some(by) => format!("{} needs {}", state.universe.packages[by].record.name, wish.dependency),
+        })
+        .collect();
+    if matches!(state.standing[package], Standing::In { cause: Cause::InstallIf, .. }) {
+        let conditions = &state.universe.packages[package].record.install_if;
+        let conditions: Vec<String> = conditions.iter().map(ToString::to_string).collect();
+        because.push(format!("install_if: {}", conditions.join(" ")));
+    }
+    because.sort();
+    because.dedup();
+    because
+}
+
+/// Tells why it can't go on.
+pub(super) fn tell(state: &State<'_, '_>, clash: &Clash) -> Refusal {
+    match clash {
+        Clash::NoneLeft { wish, .. } => none_left(state, *wish),
+        Clash::Against { package, why, .. } => {
+            Refusal::Against { package: wanter(state, *package), objection: objection(state, why) }
+        }
+        Clash::PickOne { wish, .. } => {
+            let wish_entry = &state.wishes[*wish];
+            let mut providers: Vec<String> = wish_entry
+                .candidates
+                .iter()
+                .map(|candidate| state.universe.packages[candidate.package].record.name.clone())
+                .collect();
+            providers.sort();
+            providers.dedup();
+            Refusal::PickOne {
+                wish: wanted(state, *wish),
+                name: wish_entry.dependency.name.clone(),
+                providers,
+            }
+        }
+    }
+}
+
+fn none_left(state: &State<'_, '_>, wish: WishId) -> Refusal {
+    let universe = state.universe;
+    let entry = &state.wishes[wish];
+    let name = &entry.dependency.name;
+    let providers = universe.providers(name);
+    if providers.is_empty() {
+        return Refusal::Nobody {
+            wish: wanted(state, wish),
+            name: name.clone(),
+            near: super::near::names(universe, name),
+            unusable: universe.unusable(name),
+        };
+    }
+    let candidates = providers
+        .iter()
+        .map(|provider| {
+            let id = universe.packages[provider.package].record.id();
+            let met = universe.meets(provider, entry.dependency);
+            let why = match &state.standing[provider.package] {
+                Standing::Out { why, .. } if met => objection(state, why),
+                _ => Objection::OtherVersion(match (provider.own, provider.version) {
+                    (true, _) => None,
+                    (false, None) => Some(format!("{name} without a version")),
+                    (false, Some(version)) => Some(format!("{name}={version}")),
+                }),
+            };
+            (id, why)
+        })
+        .collect();
+    Refusal::NoneFits { wish: wanted(state, wish), candidates }
+}
+
+fn objection(state: &State<'_, '_>, why: &Why) -> Objection {
+    let from = |by: &Option<PackageId>| by.map_or_else(Wanter::world, |by| wanter(state, by));
+    match why {
+        Why::Owned { by, name } => Objection::Owned { name: name.clone(), by: wanter(state, *by) },
+        Why::Conflict { by, wish } | Why::OtherVersion { by, wish } => {
+            Objection::Wish { wish: wish.clone(), by: from(by) }
+        }
+        Why::Masked => Objection::Masked,
+        Why::Itself { name } => Objection::Itself { name: name.clone() },
+        Why::Failed(refusal) => Objection::Failed(Box::new(Refusal::clone(refusal))),
+    }
+}
+
+/// A wish with all that led to it.
+fn wanted(state: &State<'_, '_>, wish: WishId) -> (String, Wanter) {
+    let entry = &state.wishes[wish];
+    (entry.dependency.to_string(), entry.by.map_or_else(Wanter::world, |by| wanter(state, by)))
+}
+
+/// A package with all that led to it, up to the world.
+fn wanter(state: &State<'_, '_>, package: PackageId) -> Wanter {
+    let mut chain = Vec::new();
+    let mut next = Some(package);
+    while let Some(package) = next {
+        chain.push(state.universe.packages[package].record.id());
+        next = match &state.standing[package] {
+            Standing::In { cause: Cause::Wish(wish), .. } => state.wishes[*wish].by,
+            Standing::In { cause: Cause::InstallIf, .. } => {
+                chain.push("install_if".to_owned());
+                return Wanter(chain);
+            }
+            _ => return Wanter(chain),
+        };
+    }
+    chain.push("world".to_owned());
+    Wanter(chain)
+}

@@ -1,0 +1,253 @@
+//! The packages and names of all repositories: who provides what, and which tags allow what.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Repository;
+use super::preference::{self, Wanted};
+use crate::dependency::{Constraint, Dependency, Identity};
+use crate::index::Unusable;
+use crate::record::Record;
+use crate::version::Version;
+
+/// A package, by its place in [`Universe::packages`].
+pub(super) type PackageId = usize;
+/// A name, by its place in [`Universe::names`].
+pub(super) type NameId = usize;
+
+/// One package, wherever it is offered.
+pub(super) struct Package<'a> {
+    pub(super) record: &'a Record,
+    /// Where it is offered: the repository, and its place there. Never empty, in the order of the repositories.
+    pub(super) places: Vec<(usize, usize)>,
+    /// Whether a repository without a tag has it.
+    pub(super) untagged: bool,
+}
+
+/// That a package answers to a name.
+#[derive(Clone, Copy)]
+pub(super) struct Provider<'a> {
+    pub(super) package: PackageId,
+    /// With which version; without one it shares the name instead of owning it.
+    pub(super) version: Option<&'a Version>,
+    /// Whether the name is the package's own.
+    pub(super) own: bool,
+}
+
+/// A name and all that answer to it.
+pub(super) struct Name<'a> {
+    pub(super) text: &'a str,
+    pub(super) providers: Vec<Provider<'a>>,
+    /// Packages with an `install_if` that names this name.
+    pub(super) awaited_by: Vec<PackageId>,
+}
+
+/// All packages and names.
+pub(super) struct Universe<'a> {
+    pub(super) repositories: &'a [Repository],
+    pub(super) packages: Vec<Package<'a>>,
+    pub(super) names: Vec<Name<'a>>,
+    by_name: HashMap<&'a str, NameId>,
+    by_identity: HashMap<Identity, PackageId>,
+    arch: Option<&'a str>,
+}
+
+impl<'a> Universe<'a> {
+    pub(super) fn new(repositories: &'a [Repository], arch: Option<&'a str>) -> Self {
+        let total = repositories.iter().map(|repository| repository.index.packages.len()).sum();
+        let mut universe = Self {
+            repositories,
+            packages: Vec::with_capacity(total),
+            names: Vec::with_capacity(total * 3),
+            by_name: HashMap::with_capacity(total * 3),
+            by_identity: HashMap::with_capacity(total),
+            arch,
+        };
+        for (number, repository) in repositories.iter().enumerate() {
+            for (place, record) in repository.index.packages.iter().enumerate() {
+                if universe.runs(record) {
+                    universe.add(number, place, record);
+                }
+            }
+        }
+        universe
+    }
+
+    /// Whether a package is for the architecture asked about.
+    fn runs(&self, record: &Record) -> bool {
+        self.arch.is_none_or(|arch| [arch, "noarch", "all", ""].contains(&record.arch.as_str()))
+    }
+
+    fn add(&mut self, repository: usize, place: usize, record: &'a Record) {
+        let untagged = self.repositories[repository].tag.is_none();
+        // What has the same identity is the same package, as apk sees it: it comes from the same control bytes.
+        if let Some(same) = record.identity.and_then(|identity| self.by_identity.get(&identity).copied()) {
+            self.packages[same].places.push((repository, place));
+            self.packages[same].untagged |= untagged;
+            return;
+        }
+        let own = self.intern(&record.name);
+        let package = self.packages.len();
+        self.packages.push(Package { record, places: vec![(repository, place)], untagged });
+        self.by_identity.extend(record.identity.map(|identity| (identity, package)));
+        self.names[own].providers.push(Provider { package, version: Some(&record.version), own: true });
+        for provide in &record.provides {
+            let name = self.intern(&provide.name);
+            let version = provide.version.as_ref();
+            self.names[name].providers.push(Provider { package, version, own: false });
+        }
+        for condition in &record.install_if {
+            let name = self.intern(&condition.name);
+            self.names[name].awaited_by.push(package);
+        }
+    }
+
+    fn intern(&mut self, name: &'a str) -> NameId {
+        *self.by_name.entry(name).or_insert_with(|| {
+            self.names.push(Name { text: name, providers: Vec::new(), awaited_by: Vec::new() });
+            self.names.len() - 1
+        })
+    }
+
+    /// The number of a name, if a package answers to it or waits for it.
+    pub(super) fn name(&self, name: &str) -> Option<NameId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Everything that answers to this name.
+    pub(super) fn providers(&self, name: &str) -> &[Provider<'a>] {
+        self.name(name).map_or(&[], |name| &self.names[name].providers)
+    }
+
+    /// All names that packages answer to, in no order that may be relied upon.
+    pub(super) fn all_names(&self) -> impl Iterator<Item = &'a str> {
+        self.by_name.iter().filter(|(_, id)| !self.names[**id].providers.is_empty()).map(|(name, _)| *name)
+    }
+
+    /// Packages of this name that the repositories have and that can't be used, and why.
+    pub(super) fn unusable(&self, name: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for repository in self.repositories {
+            for unusable in repository.index.unusable.iter().filter(|unusable| unusable.name == name) {
+                let Unusable { name, version, line, reason } = unusable;
+                let repository = &repository.name;
+                found.push(format!(
+                    "{name}-{version} can't be used: {repository}, line {line} of the index: {reason}"
+                ));
+            }
+            for other in
+                repository.index.packages.iter().filter(|other| other.name == name && !self.runs(other))
+            {
+                found.push(format!("{} of {} is for {}", other.id(), repository.name, other.arch));
+            }
+        }
+        found
+    }
+
+    /// The names a package owns: its own, and what it provides with a version.
+    pub(super) fn owned(&self, package: PackageId) -> impl Iterator<Item = NameId> {
+        let record = self.packages[package].record;
+        let provided = record.provides.iter().filter(|provide| provide.version.is_some());
+        std::iter::once(record.name.as_str())
+            .chain(provided.map(|provide| provide.name.as_str()))
+            .filter_map(|name| self.name(name))
+    }
+
+    /// Whether an entry of the name's list meets the constraint of `wish` (its `!` left aside).
+    pub(super) fn meets(&self, provider: &Provider<'_>, wish: &Dependency) -> bool {
+        match (&wish.constraint, provider.version) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(Constraint::Identity(wanted)), Some(_)) => {
+                self.packages[provider.package].record.identity == Some(*wanted)
+            }
+            (Some(Constraint::Version { operator, version: wanted }), Some(version)) => {
+                version.matches(*operator, wanted)
+            }
+        }
+    }
+
+    /// The place to take a package from: a repository with the preferred tag, one without a tag, or the first.
+    pub(super) fn place(&self, package: PackageId, tag: Option<&str>) -> (usize, usize) {
+        let places = &self.packages[package].places;
+        let tagged = |wanted: Option<&str>| {
+            places.iter().find(|(repository, _)| self.repositories[*repository].tag.as_deref() == wanted)
+        };
+        *tag.and_then(|tag| tagged(Some(tag))).or_else(|| tagged(None)).unwrap_or(&places[0])
+    }
+
+    /// Whether a repository with this tag has the package.
+    pub(super) fn has_tag(&self, package: PackageId, tag: &str) -> bool {
+        let places = &self.packages[package].places;
+        places.iter().any(|(repository, _)| self.repositories[*repository].tag.as_deref() == Some(tag))
+    }
+
+    /// A name that the package would own and that it names once more, or none.
+    ///
+    /// apk holds such a package against itself.
+    pub(super) fn claimed_twice(&self, package: PackageId) -> Option<&'a str> {
+        let record = self.packages[package].record;
+        let mut owned = HashSet::from([record.name.as_str()]);
+        record
+            .provides
+            .iter()
+            .map(|provide| (provide.name.as_str(), provide.version.is_some()))
+            .find(|(name, versioned)| if *versioned { !owned.insert(name) } else { owned.contains(name) })
+            .map(|(name, _)| name)
+    }
+
+    /// The name that this entry is an answer to.
+    pub(super) fn name_of(&self, name: NameId) -> &'a str {
+        self.names[name].text
+    }
+
+    /// The packages that only tagged repositories have and that a tag in `world` opens: what it is asked for with
+    /// the tag, and what that may need or pull in.
+    pub(super) fn unmasked<'w>(&self, world: &'w [Dependency]) -> HashMap<PackageId, &'w str> {
+        let mut unmasked = HashMap::new();
+        for (wish, tag) in world.iter().filter_map(|wish| Some((wish, wish.tag.as_deref()?))) {
+            let mut reached = HashSet::new();
+            let mut next: Vec<NameId> = self.name(&wish.name).into_iter().collect();
+            while let Some(name) = next.pop() {
+                if !reached.insert(name) {
+                    continue;
+                }
+                let entry = &self.names[name];
+                for package in entry.providers.iter().map(|provider| provider.package) {
+                    if !self.packages[package].untagged && !self.has_tag(package, tag) {
+                        continue;
+                    }
+                    if !self.packages[package].untagged {
+                        unmasked.entry(package).or_insert(tag);
+                    }
+                    let record = self.packages[package].record;
+                    let needs =
+                        record.depends.iter().filter(|wish| !wish.conflict).map(|wish| wish.name.as_str());
+                    next.extend(needs.filter_map(|name| self.name(name)));
+                }
+                let awaiting =
+                    entry.awaited_by.iter().map(|package| self.packages[*package].record.name.as_str());
+                next.extend(awaiting.filter_map(|name| self.name(name)));
+            }
+        }
+        unmasked
+    }
+
+    /// Everything that meets `wish` and that its tag allows, the best first.
+    pub(super) fn providers_in_order(&self, wish: &Dependency) -> Vec<(usize, &'a Record)> {
+        let tag = wish.tag.as_deref();
+        let allowed = |package: PackageId| {
+            self.packages[package].untagged || tag.is_some_and(|tag| self.has_tag(package, tag))
+        };
+        let mut found: Vec<Provider<'a>> = self
+            .providers(&wish.name)
+            .iter()
+            .filter(|provider| self.meets(provider, wish) && allowed(provider.package))
+            .copied()
+            .collect();
+        preference::sort(self, &mut found, &Wanted { tag, prefer: &[] });
+        found
+            .iter()
+            .map(|found| (self.place(found.package, tag).0, self.packages[found.package].record))
+            .collect()
+    }
+}

@@ -1,0 +1,176 @@
+//! The stages in their order.
+
+use kimg_apk::Limits;
+use kimg_closure::{MemoryFacts, Rules};
+use kimg_image::Tagged;
+use kimg_layer::{BlobStore, Options};
+use kimg_report::BuildReport;
+use kimg_source::repository::Reader;
+use kimg_source::{Cache, Fetcher};
+use rayon::prelude::*;
+
+use crate::error::BuildError;
+use crate::events::{Event, Events};
+use crate::inputs::{self, Inputs, LockUse};
+use crate::layers::WrittenLayer;
+use crate::packing;
+use crate::project::{Output, Project};
+use crate::select::{self, Selected};
+use crate::{images, layers, report};
+
+/// Everything that a build needs beside the project.
+pub struct Build<'a> {
+    /// What is built.
+    pub project: &'a Project,
+    /// Keeps what was fetched and made.
+    pub cache: Cache,
+    /// Fetches from mirrors.
+    pub fetcher: Fetcher,
+    /// How the lock takes part.
+    pub lock: LockUse,
+    /// `SOURCE_DATE_EPOCH`: no time in the images is later. In seconds since 1970.
+    pub epoch: Option<u64>,
+    /// The folders in which programs like `upx` and `qemu-arm-static` are looked for: `PATH`.
+    pub search_path: std::ffi::OsString,
+    /// Hears what happens.
+    pub events: &'a dyn Events,
+}
+
+/// What a build made.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The indexes, in the order of the variants, each with its tags.
+    pub tagged: Vec<Tagged>,
+    /// What is to be told.
+    pub report: BuildReport,
+    /// Whether the lock file was written anew.
+    pub lock_changed: bool,
+}
+
+/// The file sets of all images, before packing.
+#[derive(Debug)]
+pub struct FileSets {
+    /// One for each variant and platform.
+    pub images: Vec<Selected>,
+    /// What they are made of.
+    pub inputs: Inputs,
+}
+
+impl Build<'_> {
+    /// Resolves, fetches and verifies what the images are made of, and pins it in the lock.
+    pub fn gather(&self) -> Result<Inputs, BuildError> {
+        let reader = Reader { fetcher: self.fetcher.clone(), cache: self.cache.clone(), limits: Limits::default() };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(BuildError::disk("starting the network's threads"))?;
+        runtime.block_on(inputs::gather(self.project, &reader, &self.lock, self.events))
+    }
+
+    /// The stages up to the file sets: what `kimg why` and `kimg files` look at.
+    pub fn file_sets(&self) -> Result<FileSets, BuildError> {
+        let inputs = self.gather()?;
+        self.events.event(&Event::Fetched {
+            files: inputs.fetched.files,
+            bytes: inputs.fetched.bytes,
+            from_cache: inputs.fetched.from_cache,
+        });
+        let rules = Rules::builtin();
+        let facts = MemoryFacts::default();
+        let images: Result<Vec<_>, BuildError> = inputs
+            .images
+            .par_iter()
+            .map(|image| {
+                let selected = select::select(self.project, image, &rules, &facts)?;
+                self.events.event(&Event::Selected {
+                    variant: self.project.variants[image.variant].name.clone(),
+                    platform: image.platform,
+                    files: selected.files.len(),
+                    left_out: selected.left_out().values().map(|(files, _)| files).sum(),
+                });
+                Ok(selected)
+            })
+            .collect();
+        let images = images?;
+        if self.project.strict {
+            refuse_missing(self.project, &images)?;
+        }
+        Ok(FileSets { images, inputs })
+    }
+
+    /// Builds every image and writes them to every output.
+    pub fn run(&self) -> Result<Outcome, BuildError> {
+        let FileSets { mut images, mut inputs } = self.file_sets()?;
+        let alpine = inputs.alpine.clone();
+        let packed = packing::pack(self, &mut images)?;
+        inputs.lock.packer = packed.packer.clone();
+        self.refuse_another_packer(&inputs)?;
+        for image in &mut images {
+            select::record(image, alpine.as_deref())?;
+        }
+
+        let blobs = BlobStore::open(&self.cache.blobs())?;
+        let options = Options { codec: self.project.codec, epoch: self.epoch };
+        let written = layers::write_layers(&images, &options, &self.cache, &blobs, self.events)?;
+
+        let mut built = Vec::new();
+        for (selected, layers) in images.iter().zip(&written) {
+            self.keep_budget(selected, layers)?;
+            built.push(images::assemble(self.project, selected, layers, alpine.as_deref(), self.epoch)?);
+        }
+        let joined = images::join(self.project, built, &images, alpine.as_deref())?;
+        self.events.event(&Event::Built { images: images.len(), indexes: joined.len() });
+        let report = report::report(self.project, &images, &written, &joined, &packed, &inputs);
+        let tagged: Vec<Tagged> = joined.into_iter().map(|(_, tagged)| tagged).collect();
+        for output in &self.project.outputs {
+            self.write(output, &tagged, &blobs)?;
+        }
+        let lock_changed = inputs::write_lock(&self.lock, &inputs.lock)?;
+        Ok(Outcome { tagged, report, lock_changed })
+    }
+
+    fn write(&self, output: &Output, tagged: &[Tagged], blobs: &BlobStore) -> Result<(), BuildError> {
+        images::write(output, tagged, blobs)?;
+        self.events.event(&Event::Written { destination: output.destination.display().to_string() });
+        Ok(())
+    }
+
+    fn refuse_another_packer(&self, inputs: &Inputs) -> Result<(), BuildError> {
+        let LockUse::Locked(path) = &self.lock else { return Ok(()) };
+        let Some(locked) = kimg_source::Lock::read(path)? else { return Ok(()) };
+        let mut changes = locked.compare(&inputs.lock);
+        if let (Some(old), None) = (&locked.packer, &inputs.lock.packer)
+            && self.project.pack != kimg_pack::Mode::Never
+        {
+            changes.push(kimg_source::lock::Change::Packer(old.clone(), "none".into()));
+        }
+        inputs::refuse_changes(&changes)
+    }
+
+    fn keep_budget(&self, selected: &Selected, layers: &[WrittenLayer]) -> Result<(), BuildError> {
+        let variant = &self.project.variants[selected.variant];
+        let size = layers.iter().map(|l| l.info.size).sum();
+        match variant.budget {
+            Some(budget) if size > budget => Err(BuildError::OverBudget {
+                variant: variant.name.clone(),
+                platform: selected.platform,
+                size,
+                budget,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn refuse_missing(project: &Project, images: &[Selected]) -> Result<(), BuildError> {
+    let mut missing = Vec::new();
+    for image in images {
+        let name = &project.variants[image.variant].name;
+        for part in &image.missing {
+            missing.push(format!("{name} for {}: {}: {}", image.platform, part.what, part.reason));
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Err(BuildError::Strict { missing }) }
+}
+

@@ -1,0 +1,118 @@
+//! What a build tells while it runs. How it is shown is the caller's business.
+
+use kimg_core::Platform;
+use serde::Serialize;
+
+/// One step of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "step")]
+pub enum Event {
+    /// Packages are chosen.
+    Resolved {
+        /// Images.
+        images: usize,
+        /// Packages, counted once for each platform.
+        packages: usize,
+        /// Platforms.
+        platforms: usize,
+    },
+    /// Packages are about to be fetched.
+    Fetching {
+        /// Files.
+        files: usize,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// One package is there and verified.
+    FetchedPackage {
+        /// `musl-1.2.2-r9`
+        id: String,
+        /// Its platform.
+        platform: Platform,
+        /// The size of its file.
+        bytes: u64,
+        /// Whether it was unpacked in an earlier run.
+        from_cache: bool,
+    },
+    /// All packages are there and verified.
+    Fetched {
+        /// Files.
+        files: usize,
+        /// Bytes.
+        bytes: u64,
+        /// Files unpacked in an earlier run.
+        from_cache: usize,
+    },
+    /// The file set of an image is known.
+    Selected {
+        /// Variant.
+        variant: String,
+        /// Platform.
+        platform: Platform,
+        /// Files in it.
+        files: usize,
+        /// Files of its packages that are left out.
+        left_out: usize,
+    },
+    /// Programs are about to be packed.
+    Packing {
+        /// Programs, each counted once.
+        programs: usize,
+    },
+    /// One program is packed, or it is known why not.
+    PackedProgram {
+        /// Its path and platform.
+        program: String,
+        /// What was done.
+        outcome: String,
+        /// Whether it was known from an earlier run.
+        from_cache: bool,
+    },
+    /// Layers are about to be written.
+    Compressing {
+        /// Layers, each counted once.
+        layers: usize,
+        /// Bytes in them.
+        bytes: u64,
+    },
+    /// One layer is written.
+    CompressedLayer {
+        /// Its name and platform.
+        layer: String,
+        /// Compressed bytes.
+        bytes: u64,
+        /// Whether it was written in an earlier run.
+        from_cache: bool,
+    },
+    /// The images are whole.
+    Built {
+        /// Images.
+        images: usize,
+        /// Indexes.
+        indexes: usize,
+    },
+    /// Something was written.
+    Written {
+        /// Where.
+        destination: String,
+    },
+    /// Something that a person should know.
+    Note {
+        /// What.
+        text: String,
+    },
+}
+
+/// Takes the events of a build, from any thread.
+pub trait Events: Sync {
+    /// One step was done.
+    fn event(&self, event: &Event);
+}
+
+/// Listens to nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Events for Silent {
+    fn event(&self, _event: &Event) {}
+}

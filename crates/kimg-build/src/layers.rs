@@ -1,0 +1,94 @@
+//! Layers: each unique one is compressed once for all images of a run, in parallel, and never again while
+//! what it holds stays the same.
+
+use std::collections::BTreeMap;
+
+use kimg_core::Digest;
+use kimg_layer::{BlobStore, Entries, LayerInfo, Options};
+use kimg_source::Cache;
+use rayon::prelude::*;
+
+use crate::error::BuildError;
+use crate::events::{Event, Events};
+use crate::select::Selected;
+
+/// A layer of an image, written.
+#[derive(Debug, Clone)]
+pub struct WrittenLayer {
+    /// `base`
+    pub name: String,
+    /// Its blob.
+    pub info: LayerInfo,
+    /// Whether it was written in an earlier run.
+    pub from_cache: bool,
+}
+
+/// Writes every layer of every image that is not in the cache yet. The result stands in the order of the
+/// images; layers that would be empty are left out.
+pub fn write_layers(
+    images: &[Selected],
+    options: &Options,
+    cache: &Cache,
+    blobs: &BlobStore,
+    events: &dyn Events,
+) -> Result<Vec<Vec<WrittenLayer>>, BuildError> {
+    let mut unique: BTreeMap<Digest, (String, Entries)> = BTreeMap::new();
+    let mut wanted: Vec<Vec<(String, Digest)>> = Vec::new();
+    for image in images {
+        let mut layers = Vec::new();
+        for (place, name) in image.layers.iter().enumerate() {
+            let entries = entries(image, place);
+            if entries.is_empty() {
+                continue;
+            }
+            let key = kimg_layer::key(&entries, options);
+            layers.push((name.clone(), key));
+            unique.entry(key).or_insert_with(|| (format!("{name} for {}", image.platform), entries));
+        }
+        wanted.push(layers);
+    }
+
+    let mut done: BTreeMap<Digest, (LayerInfo, bool)> = BTreeMap::new();
+    let mut todo: Vec<(u64, Digest, &String, &Entries)> = Vec::new();
+    for (key, (name, entries)) in &unique {
+        match cache.record::<LayerInfo>("layer", key).filter(|info| blobs.contains(info.digest, info.size)) {
+            Some(info) => {
+                events.event(&Event::CompressedLayer { layer: name.clone(), bytes: info.size, from_cache: true });
+                done.insert(*key, (info, true));
+            }
+            None => todo.push((entries.values().map(kimg_core::Entry::size).sum(), *key, name, entries)),
+        }
+    }
+    // The largest first: the last one to finish is then a small one.
+    todo.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    events.event(&Event::Compressing { layers: todo.len(), bytes: todo.iter().map(|t| t.0).sum() });
+    let written: Result<Vec<_>, BuildError> = todo
+        .par_iter()
+        .with_max_len(1)
+        .map(|(_, key, name, entries)| {
+            let info = blobs.put_layer(entries, options)?;
+            cache.keep("layer", key, &info)?;
+            events.event(&Event::CompressedLayer { layer: (*name).clone(), bytes: info.size, from_cache: false });
+            Ok((*key, (info, false)))
+        })
+        .collect();
+    done.extend(written?);
+
+    let find = |(name, key): (String, Digest)| {
+        done.get(&key).map(|(info, from_cache)| WrittenLayer { name, info: info.clone(), from_cache: *from_cache })
+    };
+    Ok(wanted.into_iter().map(|layers| layers.into_iter().filter_map(find).collect()).collect())
+}
+
+/// What one layer of an image holds, with every folder above it.
+fn entries(image: &Selected, layer: usize) -> Entries {
+    let mut entries = Entries::new();
+    for path in image.files.iter().filter(|(_, place)| **place == layer).map(|(path, _)| path) {
+        for path in path.ancestors().into_iter().skip(1).chain([path.clone()]) {
+            if let Some(entry) = image.tree.get(&path) {
+                entries.entry(path).or_insert_with(|| entry.clone());
+            }
+        }
+    }
+    entries
+}

@@ -1,0 +1,226 @@
+//! Programs that are not daemons are packed: each unique one once for all images, and never again while
+//! program, packer, options and probe stay the same.
+
+use std::collections::BTreeMap;
+
+use kimg_closure::{FactStore, MemoryFacts, Request, Rules};
+use kimg_core::variant::Probe;
+use kimg_core::{Content, Digest, ImagePath, Kind, Platform};
+use kimg_pack::{Candidate, Mode, Outcome, Runners, Settings, Upx};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::build::Build;
+use crate::error::BuildError;
+use crate::events::Event;
+use crate::select::Selected;
+
+/// What became of one program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedProgram {
+    /// Where it stands in the image.
+    pub path: ImagePath,
+    /// Its size before, in bytes.
+    pub plain: u64,
+    /// Its size now, in bytes.
+    pub size: u64,
+    /// Whether it is packed.
+    pub packed: bool,
+    /// What was done and why.
+    pub verdict: String,
+    /// Whether it was known from an earlier run.
+    pub from_cache: bool,
+}
+
+/// What became of all programs.
+#[derive(Debug, Clone, Default)]
+pub struct Packed {
+    /// The packer with its options, if anything was packed with it.
+    pub packer: Option<String>,
+    /// Whether a packer was found, wanted or not.
+    pub found: bool,
+    /// For each image, its programs that are large enough to ask, in the order of their paths.
+    pub programs: Vec<Vec<PackedProgram>>,
+}
+
+/// What the cache keeps of a program that went through the gate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Kept {
+    packed: Option<(Digest, u64)>,
+    verdict: String,
+}
+
+struct Program {
+    image: usize,
+    path: ImagePath,
+    content: Content,
+    platform: Platform,
+    daemon: bool,
+    probe: Option<Probe>,
+}
+
+/// Packs the roots of all images that may be packed, and puts the packed ones into the trees.
+pub fn pack(build: &Build<'_>, images: &mut [Selected]) -> Result<Packed, BuildError> {
+    let settings = Settings { mode: build.project.pack, ..Settings::default() };
+    let upx = match settings.mode {
+        Mode::Never => None,
+        Mode::Auto | Mode::Require => Upx::find(&build.search_path)?,
+    };
+    if settings.mode == Mode::Require && upx.is_none() {
+        return Err(BuildError::NoPacker);
+    }
+    let runners = if upx.is_some() { Runners::find(&build.search_path) } else { Runners::none() };
+    let programs = programs(images, settings.minimum_size);
+
+    let version = upx.as_ref().map_or("none", |u| u.version.as_str());
+    let mut unique: BTreeMap<Digest, &Program> = BTreeMap::new();
+    let key = |p: &Program| {
+        let inner = kimg_pack::key(p.content.digest(), version, &settings, p.probe.as_ref());
+        Digest::of(format!("{inner} {} {} {}", p.platform, p.daemon, settings.mode))
+    };
+    for program in &programs {
+        unique.entry(key(program)).or_insert(program);
+    }
+
+    let mut kept: BTreeMap<Digest, (Kept, bool)> = BTreeMap::new();
+    let mut todo = Vec::new();
+    for (key, program) in unique {
+        match build.cache.record::<Kept>("packed", &key).filter(|k| still_there(build, k)) {
+            Some(known) => {
+                kept.insert(key, (known, true));
+            }
+            None => todo.push((key, program)),
+        }
+    }
+    todo.sort_by_key(|(key, program)| (std::cmp::Reverse(program.content.size()), *key));
+    if upx.is_some() {
+        build.events.event(&Event::Packing { programs: todo.len() });
+    }
+    let facts = MemoryFacts::default();
+    // Data that rules bring is not needed to see whether a program starts.
+    let rules = Rules::none();
+    let made: Result<Vec<_>, BuildError> = todo
+        .par_iter()
+        .with_max_len(1)
+        .map(|(key, program)| {
+            let libraries =
+                if upx.is_some() { libraries(&images[program.image], program, &rules, &facts) } else { Vec::new() };
+            let candidate = Candidate {
+                path: &program.path,
+                content: &program.content,
+                platform: program.platform,
+                daemon: program.daemon,
+                probe: program.probe.as_ref(),
+                libraries: &libraries,
+                runners: &runners,
+            };
+            let mut sink = build.cache.contents();
+            let outcome = kimg_pack::pack(&candidate, upx.as_ref(), &settings, &build.cache.scratch(), &mut sink)?;
+            if upx.is_some() {
+                build.events.event(&Event::PackedProgram {
+                    program: format!("{} for {}", program.path, program.platform),
+                    outcome: outcome.to_string(),
+                    from_cache: false,
+                });
+            }
+            let known = Kept {
+                packed: match &outcome {
+                    Outcome::Packed { content, .. } => Some((content.digest(), content.size())),
+                    Outcome::Plain { .. } => None,
+                },
+                verdict: match &outcome {
+                    Outcome::Packed { started, .. } => started.to_string(),
+                    Outcome::Plain { why } => why.to_string(),
+                },
+            };
+            if outcome.may_be_kept() {
+                build.cache.keep("packed", key, &known)?;
+            }
+            Ok((*key, (known, false)))
+        })
+        .collect();
+    kept.extend(made?);
+
+    let mut packed = Packed { found: upx.is_some(), programs: vec![Vec::new(); images.len()], packer: None };
+    for program in &programs {
+        let Some((known, from_cache)) = kept.get(&key(program)) else { continue };
+        let plain = program.content.size();
+        let mut size = plain;
+        if let Some((digest, bytes)) = known.packed
+            && let Some(content) = build.cache.content(digest, bytes)
+            && let Some(entry) = images[program.image].tree.get_mut(&program.path)
+        {
+            entry.kind = Kind::File { content, inode: None };
+            size = bytes;
+            packed.packer = upx.as_ref().map(|u| format!("upx {} {}", u.version, settings.options.join(" ")));
+        }
+        packed.programs[program.image].push(PackedProgram {
+            path: program.path.clone(),
+            plain,
+            size,
+            packed: known.packed.is_some(),
+            verdict: known.verdict.clone(),
+            from_cache: *from_cache,
+        });
+    }
+    for programs in &mut packed.programs {
+        programs.sort_by(|a, b| a.path.cmp(&b.path));
+    }
+    Ok(packed)
+}
+
+fn still_there(build: &Build<'_>, known: &Kept) -> bool {
+    known.packed.is_none_or(|(digest, size)| build.cache.content(digest, size).is_some())
+}
+
+/// The roots of all images that are regular files of at least this size.
+fn programs(images: &[Selected], minimum: u64) -> Vec<Program> {
+    let mut programs = Vec::new();
+    for (place, image) in images.iter().enumerate() {
+        let mut here: BTreeMap<ImagePath, Program> = BTreeMap::new();
+        for placed in &image.roots {
+            let Some(root) = &placed.root else { continue };
+            let Ok(end) = image.tree.resolve(&placed.path) else { continue };
+            let Some(content) = image.tree.get(&end.path).and_then(|e| e.content()) else { continue };
+            if content.size() < minimum {
+                continue;
+            }
+            // Several roots may lead to one program: if one of them is a daemon, the program is one.
+            let program = here.entry(end.path.clone()).or_insert_with(|| Program {
+                image: place,
+                path: end.path.clone(),
+                content: content.clone(),
+                platform: image.platform,
+                daemon: false,
+                // A program that goes by its name is started by the name of one of its links: no probe is right.
+                probe: root.probe.clone().filter(|_| end.links.is_empty()),
+            });
+            program.daemon |= root.daemon;
+        }
+        programs.extend(here.into_values());
+    }
+    programs
+}
+
+/// The loader and libraries of a program, each at the path where it is looked for.
+fn libraries(image: &Selected, program: &Program, rules: &Rules, facts: &dyn FactStore) -> Vec<(ImagePath, Content)> {
+    let root = kimg_closure::Root { path: program.path.clone(), name: String::new(), reason: String::new() };
+    let request = Request {
+        tree: &image.tree,
+        platform: image.platform,
+        roots: &[root],
+        rules,
+        library_path: &[],
+        facts,
+    };
+    let Ok(closure) = kimg_closure::close(&request) else { return Vec::new() };
+    closure
+        .iter()
+        .map(|(path, _)| path)
+        .filter(|path| **path != program.path)
+        .filter_map(|path| {
+            let end = image.tree.resolve(path).ok()?;
+            Some((path.clone(), image.tree.get(&end.path)?.content()?.clone()))
+        })
+        .collect()
+}

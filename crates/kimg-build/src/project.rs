@@ -1,0 +1,403 @@
+//! What will be built: settings and flags together, checked once, with nothing left open.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kimg_core::variant::{self, Contents, Root};
+use kimg_core::{Digest, ImagePath, KubernetesVersion, Platform, Variant};
+use kimg_layer::Codec;
+use kimg_source::location::LocationError;
+use kimg_source::program::Program;
+use kimg_source::{ALPINE_MIRROR, Location, Repository};
+
+use crate::error::BuildError;
+use crate::settings::{ProgramSettings, Settings};
+use crate::variants::Variants;
+
+/// Settings as flags say them; each that is said wins over `kimg.toml`.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--variant`
+    pub variants: Vec<String>,
+    /// `--arch`, `--platform`
+    pub platforms: Vec<Platform>,
+    /// `--repository`
+    pub repositories: Vec<String>,
+    /// `--keys`
+    pub keys: Vec<PathBuf>,
+    /// `--sample`
+    pub sample: bool,
+    /// `--alpine`
+    pub alpine: Option<String>,
+    /// `--contents`
+    pub contents: Option<Contents>,
+    /// `--pack`
+    pub pack: Option<String>,
+    /// `--compression`
+    pub compression: Option<String>,
+    /// `--output`
+    pub outputs: Vec<String>,
+    /// `--strict`
+    pub strict: bool,
+    /// `--label`
+    pub labels: BTreeMap<String, String>,
+    /// `--annotation`
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Where packages come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Packages {
+    /// Alpine repositories, and the keys they are signed with (none: Alpine's own).
+    Repositories {
+        /// In order.
+        repositories: Vec<Repository>,
+        /// Folders or files.
+        keys: Vec<PathBuf>,
+    },
+    /// The sample that is compiled in.
+    Sample,
+}
+
+/// A program of one's own, for one platform or all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnProgram {
+    /// Where it is and where it goes.
+    pub program: Program,
+    /// `None`: every platform.
+    pub platform: Option<Platform>,
+    /// Its version, if it is said.
+    pub version: Option<KubernetesVersion>,
+}
+
+/// One place to write images to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its form.
+    pub form: OutputForm,
+    /// The folder or file; `-` is standard output.
+    pub destination: PathBuf,
+}
+
+/// The forms in which images are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputForm {
+    /// A folder (OCI image layout).
+    Oci,
+    /// The same as one tar file.
+    OciArchive,
+    /// What `docker load` reads: one platform.
+    DockerArchive,
+}
+
+/// Everything that decides what is built.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// The variants, in order.
+    pub variants: Vec<Variant>,
+    /// The platforms, in order.
+    pub platforms: Vec<Platform>,
+    /// Where packages come from.
+    pub packages: Packages,
+    /// Programs of one's own.
+    pub programs: Vec<OwnProgram>,
+    /// The roots of every variant that can be named, chosen or not: a program of one's own that stands for one
+    /// of them goes only where that root is wanted.
+    pub known_roots: Vec<Root>,
+    /// The Alpine branch that tags name, if it was said.
+    pub alpine: Option<String>,
+    /// Whether programs are packed.
+    pub pack: kimg_pack::Mode,
+    /// How layers are compressed.
+    pub codec: Codec,
+    /// Where images are written.
+    pub outputs: Vec<Output>,
+    /// Whether what is optional has to be there.
+    pub strict: bool,
+    /// Further labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of manifests and indexes.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Project {
+    /// Puts settings and flags together. `folder` is where relative paths of the settings start;
+    /// those of flags start where the program was started.
+    pub fn new(settings: &Settings, folder: &Path, flags: &Overrides) -> Result<Self, BuildError> {
+        let known = Self::known_variants(settings, folder)?;
+        let variants = Self::choose_variants(settings, &known, flags)?;
+        let mut known_roots = Vec::new();
+        for name in &known.order {
+            known_roots.extend(variant::resolve(name, &known.written)?.roots);
+        }
+        let platforms = Self::choose_platforms(settings, flags)?;
+        let pack = flags.pack.as_deref().or(settings.pack.as_deref()).unwrap_or("auto");
+        let pack = match pack {
+            "auto" => kimg_pack::Mode::Auto,
+            "require" => kimg_pack::Mode::Require,
+            "never" => kimg_pack::Mode::Never,
+            other => {
+                return Err(BuildError::settings(format!("pack `{other}` is not one of auto, require and never")));
+            }
+        };
+        let codec = flags.compression.as_deref().or(settings.compression.as_deref()).unwrap_or("gzip");
+        let codec = codec.parse().map_err(|e| BuildError::settings(format!("{e}")))?;
+        let outputs = match (&flags.outputs[..], &settings.output) {
+            ([], None) => vec![Output { form: OutputForm::Oci, destination: "out".into() }],
+            ([], Some(written)) => {
+                let mut outputs = written.iter().map(|o| parse_output(o)).collect::<Result<Vec<_>, _>>()?;
+                for output in &mut outputs {
+                    if output.destination != Path::new("-") {
+                        output.destination = folder.join(&output.destination);
+                    }
+                }
+                outputs
+            }
+            (said, _) => said.iter().map(|o| parse_output(o)).collect::<Result<_, _>>()?,
+        };
+        let mut programs = Vec::new();
+        for program in &settings.programs {
+            programs.push(own_program(program, folder)?);
+        }
+        let mut labels = settings.labels.clone();
+        labels.extend(flags.labels.clone());
+        let mut annotations = settings.annotations.clone();
+        annotations.extend(flags.annotations.clone());
+        Ok(Self {
+            variants,
+            platforms,
+            packages: Self::choose_packages(settings, folder, flags)?,
+            programs,
+            known_roots,
+            alpine: flags.alpine.clone().or_else(|| settings.alpine.clone()),
+            pack,
+            codec,
+            outputs,
+            strict: flags.strict || settings.strict.unwrap_or(false),
+            labels,
+            annotations,
+        })
+    }
+
+    /// Every variant that can be named: those compiled in and the project's own.
+    pub fn known_variants(settings: &Settings, folder: &Path) -> Result<Variants, BuildError> {
+        let mut known = Variants::built_in()?;
+        if let Some(own) = &settings.variant_folder {
+            known.add_folder(&folder.join(own))?;
+        }
+        Ok(known)
+    }
+
+    fn choose_variants(settings: &Settings, known: &Variants, flags: &Overrides) -> Result<Vec<Variant>, BuildError> {
+        let names = match (&flags.variants[..], &settings.variants) {
+            ([], None) => known.order.clone(),
+            ([], Some(named)) => named.clone(),
+            (named, _) => named.to_vec(),
+        };
+        let contents = flags.contents.or(settings.contents);
+        let mut variants: Vec<Variant> = Vec::new();
+        for name in names {
+            if variants.iter().any(|v| v.name == name) {
+                continue;
+            }
+            let mut variant = variant::resolve(&name, &known.written)?;
+            variant.contents = contents.unwrap_or(variant.contents);
+            variants.push(variant);
+        }
+        if variants.is_empty() {
+            return Err(BuildError::settings("`variants` is empty: there is nothing to build"));
+        }
+        Ok(variants)
+    }
+
+    fn choose_platforms(settings: &Settings, flags: &Overrides) -> Result<Vec<Platform>, BuildError> {
+        let mut platforms = flags.platforms.clone();
+        if platforms.is_empty() {
+            platforms = match &settings.architectures {
+                None => Platform::DEFAULT.to_vec(),
+                Some(named) => {
+                    let parsed: Result<Vec<Platform>, _> = named.iter().map(|n| n.parse()).collect();
+                    parsed.map_err(|e: kimg_core::PlatformError| BuildError::settings(e.to_string()))?
+                }
+            };
+        }
+        platforms.sort();
+        platforms.dedup();
+        if platforms.is_empty() {
+            return Err(BuildError::settings("`architectures` is empty: there is nothing to build"));
+        }
+        Ok(platforms)
+    }
+
+    fn choose_packages(settings: &Settings, folder: &Path, flags: &Overrides) -> Result<Packages, BuildError> {
+        if flags.sample {
+            if !flags.repositories.is_empty() || !flags.keys.is_empty() {
+                return Err(BuildError::settings("`--sample` brings its own repository and keys: leave the others out"));
+            }
+            return Ok(Packages::Sample);
+        }
+        let repositories = match (&flags.repositories[..], &settings.repositories) {
+            ([], None) => ["main", "community"]
+                .iter()
+                .map(|name| parse_repository(&format!("{ALPINE_MIRROR}/latest-stable/{name}")))
+                .collect::<Result<Vec<_>, _>>()?,
+            ([], Some(written)) => {
+                let mut all = written.iter().map(|r| parse_repository(r)).collect::<Result<Vec<_>, _>>()?;
+                for repository in &mut all {
+                    repository.location = repository.location.clone().relative_to(folder);
+                }
+                all
+            }
+            (said, _) => said.iter().map(|r| parse_repository(r)).collect::<Result<_, _>>()?,
+        };
+        if repositories.is_empty() {
+            return Err(BuildError::settings("`repositories` is empty: packages have to come from somewhere"));
+        }
+        let keys = if flags.keys.is_empty() {
+            settings.keys.iter().flatten().map(|k| folder.join(k)).collect()
+        } else {
+            flags.keys.clone()
+        };
+        Ok(Packages::Repositories { repositories, keys })
+    }
+
+    /// Whether everything comes from the sample.
+    pub fn is_sample(&self) -> bool {
+        self.packages == Packages::Sample
+    }
+
+    /// The programs of one's own for a platform.
+    pub fn programs_for(&self, platform: Platform) -> impl Iterator<Item = &OwnProgram> {
+        self.programs.iter().filter(move |p| p.platform.is_none_or(|only| only == platform))
+    }
+}
+
+/// `ADDRESS` or `@tag ADDRESS`, as in `/etc/apk/repositories`.
+fn parse_repository(text: &str) -> Result<Repository, BuildError> {
+    let text = text.trim();
+    let (tag, address) = match text.strip_prefix('@').and_then(|rest| rest.split_once(char::is_whitespace)) {
+        Some((tag, address)) => (Some(tag.to_owned()), address.trim()),
+        None => (None, text),
+    };
+    let location = address.parse().map_err(|e: LocationError| BuildError::settings(e.to_string()))?;
+    Ok(Repository { location, tag })
+}
+
+fn parse_output(text: &str) -> Result<Output, BuildError> {
+    let (mut form, mut destination) = (None, None);
+    for part in text.split(',') {
+        match part.split_once('=') {
+            Some(("type", "oci")) => form = Some(OutputForm::Oci),
+            Some(("type", "oci-archive")) => form = Some(OutputForm::OciArchive),
+            Some(("type", "docker-archive" | "docker")) => form = Some(OutputForm::DockerArchive),
+            Some(("type", other)) => {
+                return Err(BuildError::settings_hint(
+                    format!("output type `{other}` is not known"),
+                    "the types are oci, oci-archive and docker-archive",
+                ));
+            }
+            Some(("dest", path)) if !path.is_empty() => destination = Some(PathBuf::from(path)),
+            None if !part.is_empty() && text == part => destination = Some(PathBuf::from(part)),
+            _ => {
+                return Err(BuildError::settings_hint(
+                    format!("output `{text}` can't be read"),
+                    "write it as type=oci,dest=out",
+                ));
+            }
+        }
+    }
+    let form = form.unwrap_or(OutputForm::Oci);
+    let destination = match (form, destination) {
+        (OutputForm::Oci, Some(path)) if path == Path::new("-") => {
+            return Err(BuildError::settings_hint(
+                "a folder can't be written to standard output",
+                "type=oci-archive,dest=- writes one file",
+            ));
+        }
+        (_, Some(path)) => path,
+        (OutputForm::Oci, None) => "out".into(),
+        (_, None) => {
+            return Err(BuildError::settings(format!("output `{text}` has no dest: a file, or - for standard output")));
+        }
+    };
+    Ok(Output { form, destination })
+}
+
+fn own_program(written: &ProgramSettings, folder: &Path) -> Result<OwnProgram, BuildError> {
+    let name = &written.name;
+    let wrong = |why: String| BuildError::settings(format!("[[program]] {name}: {why}"));
+    let sha256 = written
+        .sha256
+        .as_deref()
+        .map(|text| Digest::from_hex(text.strip_prefix("sha256:").unwrap_or(text)))
+        .transpose()
+        .map_err(|e| wrong(e.to_string()))?;
+    let location = match (&written.path, &written.url) {
+        (Some(path), None) => Location::Path(folder.join(path)),
+        (None, Some(url)) => {
+            let location: Location = url.parse().map_err(|e: LocationError| wrong(e.to_string()))?;
+            if location.is_remote() && sha256.is_none() {
+                return Err(wrong("an address needs the SHA-256 of its file beside it: sha256 = \"…\"".into()));
+            }
+            location
+        }
+        _ => return Err(wrong("say either `path` or `url`".into())),
+    };
+    let install = ImagePath::new(&written.install).map_err(|e| wrong(e.to_string()))?;
+    if install.is_root() || !written.install.starts_with('/') {
+        return Err(wrong(format!("install `{}` is not the absolute path of a file", written.install)));
+    }
+    let platform = written.platform.as_deref().map(str::parse).transpose();
+    let platform = platform.map_err(|e: kimg_core::PlatformError| wrong(e.to_string()))?;
+    let version = written.version.as_deref().map(str::parse).transpose();
+    let version = version.map_err(|e: kimg_core::KubernetesVersionError| wrong(e.to_string()))?;
+    let program = Program { name: name.clone(), location, sha256, member: written.member.clone(), install };
+    Ok(OwnProgram { program, platform, version })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(toml: &str, flags: &Overrides) -> Result<Project, BuildError> {
+        Project::new(&Settings::parse("kimg.toml", toml).unwrap(), Path::new("/project"), flags)
+    }
+
+    #[test]
+    fn nothing_said_is_everything_from_alpines_own_mirror() {
+        let all = project("", &Overrides::default()).unwrap();
+        assert_eq!((all.variants.len(), all.platforms.len()), (6, 3));
+        let Packages::Repositories { repositories, keys } = all.packages else { panic!("the sample was not asked for") };
+        assert_eq!(repositories[1].location.to_string(), "https://dl-cdn.alpinelinux.org/alpine/latest-stable/community");
+        assert!(keys.is_empty());
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_paths_of_the_file_start_at_it() {
+        let toml = "variants = ['plain']\nrepositories = ['repo', '@edge /edge']\nkeys = ['keys']\noutput = ['o']";
+        let flags = Overrides { variants: vec!["cni".into()], ..Overrides::default() };
+        let project = project(toml, &flags).unwrap();
+        assert_eq!(project.variants[0].name, "cni");
+        assert_eq!(project.outputs[0].destination, Path::new("/project/o"));
+        let Packages::Repositories { repositories, keys } = project.packages else { panic!("no sample") };
+        assert_eq!(repositories[0].location, Location::Path("/project/repo".into()));
+        assert_eq!((repositories[1].tag.as_deref(), keys), (Some("edge"), vec![PathBuf::from("/project/keys")]));
+    }
+
+    #[test]
+    fn what_can_not_be_meant_is_refused_with_its_name() {
+        for (toml, said) in [
+            ("pack = 'best'", "pack `best`"),
+            ("compression = 'xz'", "xz"),
+            ("output = ['type=iso,dest=x']", "output type `iso`"),
+            ("output = ['type=oci-archive']", "has no dest"),
+            ("architectures = ['riscv64']", "riscv64"),
+            ("variants = []", "nothing to build"),
+            ("[[program]]\nname = 'x'\nurl = 'https://a/b'\ninstall = '/x'", "needs the SHA-256"),
+            ("[[program]]\nname = 'x'\npath = 'b'\ninstall = '../x'", "`..`"),
+        ] {
+            let error = project(toml, &Overrides::default()).unwrap_err().to_string();
+            assert!(error.contains(said), "{toml}: {error}");
+        }
+    }
+}

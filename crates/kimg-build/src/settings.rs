@@ -1,0 +1,117 @@
+//! `kimg.toml` as a person writes it.
+//!
+//! Everything in it may also be said by a flag, and the flag wins. Relative paths are taken from the folder of
+//! the file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use kimg_core::variant::Contents;
+use serde::{Deserialize, Serialize};
+
+use crate::error::BuildError;
+
+/// The file's name in a project.
+pub const FILE_NAME: &str = "kimg.toml";
+
+/// `kimg.toml`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// The variants to build; all that are compiled in when not said.
+    pub variants: Option<Vec<String>>,
+    /// The architectures to build for; amd64, arm64 and armv7 when not said.
+    pub architectures: Option<Vec<String>>,
+    /// Alpine repositories, above the folders of the architectures; `@tag ADDRESS` for a pinned one.
+    pub repositories: Option<Vec<String>>,
+    /// Folders or files of public keys; Alpine's own when not said.
+    pub keys: Option<Vec<PathBuf>>,
+    /// The branch that tags name, where the repositories don't say it: `3.22`.
+    pub alpine: Option<String>,
+    /// A folder of further variants.
+    pub variant_folder: Option<PathBuf>,
+    /// `minimal` or `packages`.
+    pub contents: Option<Contents>,
+    /// `auto`, `require` or `never`.
+    pub pack: Option<String>,
+    /// `gzip` or `zstd`, with a level: `zstd:19`.
+    pub compression: Option<String>,
+    /// Where images are written: `type=oci,dest=out`.
+    pub output: Option<Vec<String>>,
+    /// Whether what is optional and missing is an error.
+    pub strict: Option<bool>,
+    /// Labels of every image.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of every manifest and index.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Programs of one's own.
+    #[serde(default, rename = "program", skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<ProgramSettings>,
+}
+
+/// `[[program]]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ProgramSettings {
+    /// What it is called in reports.
+    pub name: String,
+    /// The file or archive on this machine. Either this or `url`.
+    pub path: Option<PathBuf>,
+    /// Its address; `sha256` has to stand beside it.
+    pub url: Option<String>,
+    /// The SHA-256 of the file or archive, 64 hex digits.
+    pub sha256: Option<String>,
+    /// The path inside the archive, if it is one.
+    pub member: Option<String>,
+    /// Where it stands in the image.
+    pub install: String,
+    /// The platform it is for; every platform when not said.
+    pub platform: Option<String>,
+    /// Its version, where the image's version follows from it.
+    pub version: Option<String>,
+}
+
+impl Settings {
+    /// Reads a settings file.
+    pub fn read(path: &Path) -> Result<Self, BuildError> {
+        let text = fs::read_to_string(path).map_err(BuildError::disk("reading the settings"))?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// Reads settings out of a text; `file` is for messages.
+    pub fn parse(file: &str, text: &str) -> Result<Self, BuildError> {
+        toml::from_str(text).map_err(|e| BuildError::toml(file, text, &e))
+    }
+}
+
+/// What `kimg init` writes: every setting, with what it means and what holds when it is not said.
+pub const COMMENTED: &str = include_str!("commented.toml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kimg_core::Classified;
+
+    #[test]
+    fn a_misspelt_setting_is_shown_where_it_stands() {
+        let error = Settings::parse("kimg.toml", "strict = true\n\nvarjants = ['cni']\n").unwrap_err();
+        let place = error.place().unwrap();
+        assert_eq!((place.line, place.column, place.text.as_str()), (3, 1, "varjants = ['cni']"));
+        assert_eq!(error.class().exit_code(), 2);
+    }
+
+    #[test]
+    fn what_init_writes_says_nothing_until_it_is_edited() {
+        assert_eq!(Settings::parse("kimg.toml", COMMENTED).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn every_setting_that_init_writes_can_be_used_by_taking_its_comment_sign_away() {
+        let text: String = COMMENTED.lines().map(|l| format!("{}\n", l.strip_prefix("#: ").unwrap_or(l))).collect();
+        let settings = Settings::parse("kimg.toml", &text).unwrap();
+        assert!(settings.variants.is_some() && settings.repositories.is_some() && settings.programs.len() == 2);
+    }
+}

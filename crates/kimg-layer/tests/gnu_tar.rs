@@ -1,0 +1,151 @@
+//! GNU tar as judge: it lists and unpacks a layer as it was meant.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
+
+use kimg_core::{Content, Entry, ImagePath, Kind, Origin};
+use kimg_layer::{Codec, Entries, Options, write};
+
+/// Says visibly that a test can't run here; where everything must run, that is an error.
+fn skip(why: &str) {
+    assert!(std::env::var_os("KIMG_REQUIRE_ALL").is_none_or(|v| v != "1"), "KIMG_REQUIRE_ALL: {why}");
+    println!("SKIPPED: {why}");
+}
+
+fn has(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output().is_ok();
+    if !found {
+        skip(&format!("{program} is not installed"));
+    }
+    found
+}
+
+fn is_root() -> bool {
+    let root = fs_err::metadata("/proc/self").unwrap().uid() == 0;
+    if !root {
+        skip("only root can set owners and security attributes");
+    }
+    root
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.env("TZ", "UTC").env("LC_ALL", "C.UTF-8").output().unwrap();
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && err.is_empty(), "{command:?}: {}: {err}", output.status);
+    out
+}
+
+fn path(text: &str) -> ImagePath {
+    ImagePath::new(text).unwrap()
+}
+
+/// A version 2 capability: `cap_net_raw=ep` (`capabilities(7)`, "File capability extended attribute versioning").
+const NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+fn sample() -> Entries {
+    let origin = Origin::generated("test");
+    let file = |bytes: &str, mode| Entry::file(Content::from_bytes(bytes), mode, origin.clone());
+    let hard = |bytes: &str| {
+        let kind = Kind::File { content: Content::from_bytes(bytes), inode: Some(path("/bin/one")) };
+        Entry { kind, ..file(bytes, 0o755) }
+    };
+    let long = format!("/{}/{}", "folder".repeat(20), "é".repeat(70));
+    let mut entries = Entries::from([
+        (path("/bin"), Entry::directory(origin.clone())),
+        (path("/bin/one"), hard("#!/bin/sh\n")),
+        (path("/bin/two"), hard("#!/bin/sh\n")),
+        (path("/bin/ping"), file("ping", 0o755)),
+        (path("/bin/su"), file("su", 0o4755)),
+        (path("/bin/sh"), Entry::symlink("one", origin.clone())),
+        (path("/tmp"), Entry { mode: 0o1777, ..Entry::directory(origin.clone()) }),
+        (path("/owned"), Entry { uid: 3_000_000, gid: 70_000, mtime: 1_600_000_000, ..file("o", 0o600) }),
+        (path("/far"), Entry::symlink("t/".repeat(100), origin.clone())),
+        (path(&long).parent().unwrap(), Entry::directory(origin.clone())),
+        (path(&long), file("long", 0o644)),
+    ]);
+    entries.get_mut("/bin/ping").unwrap().xattrs.insert("security.capability".into(), NET_RAW.into());
+    entries
+}
+
+fn stored(dir: &Path, codec: Codec) -> std::path::PathBuf {
+    let (bytes, _) = write(&sample(), &Options { codec, epoch: None }, Vec::new()).unwrap();
+    let file = dir.join("layer.tar");
+    fs_err::write(&file, bytes).unwrap();
+    file
+}
+
+#[test]
+fn gnu_tar_lists_every_entry_as_it_was_meant() {
+    if !has("tar") || !has("zstd") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut listings = Vec::new();
+    for (codec, flag) in [(Codec::Gzip { level: 9 }, "--gzip"), (Codec::Zstd { level: 3 }, "--zstd")] {
+        let file = stored(dir.path(), codec);
+        let list = ["--list", "--verbose", "--numeric-owner", "--quoting-style=literal", flag, "--file"];
+        listings.push(run(Command::new("tar").args(list).arg(file)));
+    }
+    assert_eq!(listings[0], listings[1]);
+    let folder = "folder".repeat(20);
+    let lines: Vec<String> =
+        listings[0].lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let epoch = "1970-01-01 00:00";
+    assert_eq!(
+        lines,
+        [
+            format!("drwxr-xr-x 0/0 0 {epoch} bin/"),
+            format!("-rwxr-xr-x 0/0 10 {epoch} bin/one"),
+            format!("-rwxr-xr-x 0/0 4 {epoch} bin/ping"),
+            format!("lrwxrwxrwx 0/0 0 {epoch} bin/sh -> one"),
+            format!("-rwsr-xr-x 0/0 2 {epoch} bin/su"),
+            format!("hrwxr-xr-x 0/0 0 {epoch} bin/two link to bin/one"),
+            format!("lrwxrwxrwx 0/0 0 {epoch} far -> {}", "t/".repeat(100)),
+            format!("drwxr-xr-x 0/0 0 {epoch} {folder}/"),
+            format!("-rw-r--r-- 0/0 4 {epoch} {folder}/{}", "é".repeat(70)),
+            "-rw------- 3000000/70000 1 2020-09-13 12:26 owned".to_owned(),
+            format!("drwxrwxrwt 0/0 0 {epoch} tmp/"),
+        ]
+    );
+}
+
+#[test]
+fn gnu_tar_unpacks_owners_setuid_links_and_capabilities() {
+    if !has("tar") || !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = stored(dir.path(), Codec::default());
+    let root = dir.path().join("root");
+    fs_err::create_dir_all(&root).unwrap();
+    run(Command::new("tar")
+        .args([
+            "--extract",
+            "--gzip",
+            "--numeric-owner",
+            "--same-permissions",
+            "--xattrs",
+            "--xattrs-include=*",
+        ])
+        .arg("--directory")
+        .arg(&root)
+        .arg("--file")
+        .arg(&file));
+    let stat = |name: &str| fs_err::symlink_metadata(root.join(name)).unwrap();
+    assert_eq!(stat("bin/su").permissions().mode() & 0o7777, 0o4755);
+    assert_eq!(stat("tmp").permissions().mode() & 0o7777, 0o1777);
+    let owned = stat("owned");
+    assert_eq!((owned.uid(), owned.gid(), owned.mtime()), (3_000_000, 70_000, 1_600_000_000));
+    assert_eq!((stat("bin/one").ino(), stat("bin/one").nlink()), (stat("bin/two").ino(), 2));
+    assert_eq!(fs_err::read_link(root.join("bin/sh")).unwrap(), Path::new("one"));
+    assert_eq!(fs_err::read(root.join("folder".repeat(20)).join("é".repeat(70))).unwrap(), b"long");
+
+    if Command::new("getcap").arg("-h").output().is_err() {
+        return skip("getcap is not installed: the capability was not looked at");
+    }
+    let said = run(Command::new("getcap").arg("-r").arg(&root));
+    assert_eq!(said.trim(), format!("{} cap_net_raw=ep", root.join("bin/ping").display()));
+}

@@ -1,0 +1,144 @@
+//! Finds UPX, asks its version, and lets it pack one file.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::run::{Limits, ending, run};
+use crate::runners::find_program;
+use crate::{PackError, PlainReason, Settings};
+
+/// An installed UPX.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upx {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// `4.2.2`. It decides the bytes of what is packed, so it belongs in keys, locks and provenance.
+    pub version: String,
+}
+
+/// The name of the program that is packed, in the private folder. UPX's messages carry it.
+pub(crate) const PLAIN: &str = "plain";
+/// The name of UPX's result there.
+pub(crate) const PACKED: &str = "packed";
+
+impl Upx {
+    /// Looks for `upx`, then `upx-ucl`, in the folders of a search path (as `PATH` writes one), and asks its version.
+    ///
+    /// `None` when there is none. An error when one is there and doesn't say which UPX it is.
+    pub fn find(search_path: &OsStr) -> Result<Option<Self>, PackError> {
+        let found = ["upx", "upx-ucl"].iter().find_map(|name| find_program(search_path, name));
+        found.map(Self::at).transpose()
+    }
+
+    /// Asks the UPX that lies there for its version.
+    pub fn at(path: PathBuf) -> Result<Self, PackError> {
+        let limits = Limits { time: Duration::from_secs(30), memory: 1 << 30, file: 0 };
+        let found = match run(Command::new(&path).arg("--version").env_clear(), limits) {
+            Ok(answer) => {
+                let text = String::from_utf8_lossy(&answer.stdout);
+                let first = text.lines().next().unwrap_or_default();
+                match version(first) {
+                    Some(version) if answer.status.success() => {
+                        return Ok(Self { version: version.to_owned(), path });
+                    }
+                    _ if !answer.status.success() => ending(answer.status),
+                    _ => format!("`{}`", printable(first)),
+                }
+            }
+            Err(error) => error.to_string(),
+        };
+        Err(PackError::Version { path, found })
+    }
+
+    /// The oldest Linux that starts what this UPX packs, where that is not any: the programs of version 5 unpack
+    /// themselves by way of `memfd_create`.
+    pub fn needs_kernel(&self) -> Option<&'static str> {
+        let major: Option<u32> = self.version.split('.').next().and_then(|major| major.parse().ok());
+        major.is_some_and(|major| major >= 5).then_some("3.17")
+    }
+
+    /// Packs [`PLAIN`] into [`PACKED`], both in `folder`.
+    pub(crate) fn pack(&self, folder: &Path, size: u64, settings: &Settings) -> Result<(), PlainReason> {
+        // Of what it writes only less than the plain size is of use; while it works it may need more.
+        let limits = Limits {
+            time: settings.time_limit,
+            memory: settings.memory_limit,
+            file: size.saturating_mul(2).saturating_add(1 << 20),
+        };
+        // An empty environment: options in a variable `UPX` would decide the bytes behind kimg's back.
+        let mut command = Command::new(&self.path);
+        command
+            .args(["-qq", "--no-color", "--no-progress"])
+            .args(&settings.options)
+            .args(["-o", PACKED, PLAIN])
+            .env_clear()
+            .env("TMPDIR", folder)
+            .current_dir(folder);
+        let answer =
+            run(&mut command, limits).map_err(|error| PlainReason::PackerFailed(error.to_string()))?;
+        match answer.status.code() {
+            Some(0) => Ok(()),
+            Some(code) => {
+                let said = String::from_utf8_lossy(&answer.stderr).into_owned();
+                Err(match reason(&said) {
+                    Some(reason) => PlainReason::Refused(reason),
+                    None => PlainReason::PackerFailed(format!("exit code {code}")),
+                })
+            }
+            None => Err(PlainReason::PackerFailed(ending(answer.status))),
+        }
+    }
+}
+
+/// The version in `upx 4.2.4`.
+fn version(line: &str) -> Option<&str> {
+    let version = line.trim_end().strip_prefix("upx ")?;
+    let fits = version.starts_with(|c: char| c.is_ascii_digit())
+        && version.len() <= 40
+        && version.chars().all(|c| c.is_ascii_alphanumeric() || "._+~-".contains(c));
+    fits.then_some(version)
+}
+
+/// What UPX says when it won't pack a file: `upx: plain: CantPackException: bad DT_HASH`.
+fn reason(stderr: &str) -> Option<String> {
+    let line = stderr.lines().find_map(|line| line.trim().strip_prefix("upx: plain: "))?;
+    line.contains("Exception").then(|| printable(line))
+}
+
+/// At most 120 characters, none of them a control character: it goes into reports.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(120).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_the_first_line() {
+        assert_eq!(version("upx 4.2.2"), Some("4.2.2"));
+        assert_eq!(version("upx 5.0.0-devel.20250101"), Some("5.0.0-devel.20250101"));
+        for other in ["", "upx", "upx unknown", "UPX 4", "upx 4.2.2 \u{1b}[31m", "upx 4 and more"] {
+            assert_eq!(version(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_upx_own_words_count_as_a_refusal() {
+        assert_eq!(
+            reason("upx: plain: CantPackException: bad DT_HASH nbucket=0x13f\n").as_deref(),
+            Some("CantPackException: bad DT_HASH nbucket=0x13f")
+        );
+        assert_eq!(reason("sh: 1: oops: not found\n"), None);
+        assert_eq!(reason("upx: plain: FileNotFound\n"), None);
+    }
+
+    #[test]
+    fn programs_of_upx_5_need_a_kernel_with_memfd_create() {
+        let upx = |version: &str| Upx { path: PathBuf::new(), version: version.into() };
+        assert_eq!(upx("4.2.4").needs_kernel(), None);
+        assert_eq!(upx("5.0.1").needs_kernel(), Some("3.17"));
+    }
+}

@@ -1,0 +1,301 @@
+//! Arguments as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use kimg_core::{ImagePath, Platform};
+
+/// Small, reproducible, multi-arch images of Kubernetes node software, out of signed Alpine packages.
+#[derive(Debug, Parser)]
+#[command(name = "kimg", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// Say more about what happens; twice: everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build images and write them to an OCI layout
+    #[command(after_help = BUILD_EXAMPLES)]
+    Build(Box<BuildArgs>),
+    /// Say why a file is in an image, or why it is not
+    Why(Box<WhyArgs>),
+    /// List the files of an image with size, package, layer and reason
+    Files(Box<FilesArgs>),
+    /// Print the size matrix of the images in a layout
+    Matrix(MatrixArgs),
+    /// List the variants that can be built
+    Variants(VariantsArgs),
+    /// Pin every input in kimg.lock
+    Lock(Box<LockArgs>),
+    /// Write a commented kimg.toml
+    Init(InitArgs),
+}
+
+const BUILD_EXAMPLES: &str = "\
+Examples:
+  kimg build --sample --variant cni --arch armv7      without any network, to see how it works
+  kimg build --variant cni --arch armv7               from Alpine's mirror
+  kimg build                                          every variant and architecture
+  kimg build -r repo -k keys -o type=oci,dest=images  from a folder of packages";
+
+/// Which images are meant, and what they are made of.
+#[derive(Debug, Args)]
+pub(crate) struct Selection {
+    /// A variant, as `kimg variants` lists them; all when not given
+    #[arg(long = "variant", value_name = "NAME")]
+    pub(crate) variants: Vec<String>,
+
+    /// An architecture: amd64, arm64, armv7 (also x86_64, aarch64, arm/v7); these three when not given
+    #[arg(long = "arch", value_name = "ARCH")]
+    pub(crate) architectures: Vec<Platform>,
+
+    /// The same in one list: linux/amd64,linux/arm/v7
+    #[arg(long = "platform", value_name = "PLATFORMS", value_delimiter = ',')]
+    pub(crate) platforms: Vec<Platform>,
+
+    /// Build from the embedded sample: no network, and no Kubernetes either
+    #[arg(long)]
+    pub(crate) sample: bool,
+
+    /// An Alpine repository: a folder, file://, http:// or https:// address above the architectures' folders
+    #[arg(short, long = "repository", value_name = "ADDRESS")]
+    pub(crate) repositories: Vec<String>,
+
+    /// Public keys to trust: a folder or a file; Alpine's own when not given
+    #[arg(short, long = "keys", value_name = "PATH")]
+    pub(crate) keys: Vec<PathBuf>,
+
+    /// The Alpine branch that tags name, where the repositories don't say it
+    #[arg(long, value_name = "BRANCH")]
+    pub(crate) alpine: Option<String>,
+
+    /// Which files of the packages: what the programs need, or everything
+    #[arg(long, value_enum)]
+    pub(crate) contents: Option<ContentsArg>,
+
+    /// The settings file; kimg.toml in this folder when it is there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The lock file; kimg.lock beside the settings file when not given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) lock: Option<PathBuf>,
+
+    /// Refuse to build anything but what the lock says
+    #[arg(long)]
+    pub(crate) locked: bool,
+
+    /// Fetch nothing: what is needed has to be in the cache
+    #[arg(long)]
+    pub(crate) offline: bool,
+
+    /// Fail when something optional is missing
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// Where fetched and built pieces are kept between runs
+    #[arg(long, value_name = "DIR", env = "KIMG_CACHE_DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// How many threads to use; the machine's processors when not given
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+
+    /// How often a file is asked for before giving up
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) retry_times: u32,
+
+    /// How to show what happens, on standard error
+    #[arg(long, value_enum, default_value_t = ProgressMode::Auto)]
+    pub(crate) progress: ProgressMode,
+}
+
+/// `--contents`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ContentsArg {
+    Minimal,
+    Packages,
+}
+
+/// `--progress`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// Bars on a terminal, lines elsewhere
+    Auto,
+    /// Lines
+    Plain,
+    /// Bars
+    Tty,
+    /// One JSON object a line
+    Json,
+    /// Nothing
+    Quiet,
+}
+
+/// `--format` of tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
+    Markdown,
+    Csv,
+}
+
+impl From<Format> for kimg_report::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Table => Self::Table,
+            Format::Json => Self::Json,
+            Format::Markdown => Self::Markdown,
+            Format::Csv => Self::Csv,
+        }
+    }
+}
+
+/// `--format` of what is no table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TextOrJson {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+
+    /// Where to write: type=oci|oci-archive|docker-archive,dest=PATH (- is standard output); ./out when not given
+    #[arg(short, long = "output", value_name = "OUTPUT")]
+    pub(crate) outputs: Vec<String>,
+
+    /// UPX for programs that are not daemons: auto, require or never
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) pack: Option<String>,
+
+    /// gzip or zstd, with a level if wanted: zstd:19
+    #[arg(long, value_name = "CODEC")]
+    pub(crate) compression: Option<String>,
+
+    /// A label of every image
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) labels: Vec<(String, String)>,
+
+    /// An annotation of every manifest and index
+    #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) annotations: Vec<(String, String)>,
+
+    /// How to print the report on standard output
+    #[arg(long, value_enum, default_value_t = TextOrJson::Table)]
+    pub(crate) format: TextOrJson,
+
+    /// Print only `name:tag@digest` lines
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// Write the names and digests of the built indexes into this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// A path in the image
+    pub(crate) path: ImagePath,
+
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+
+    /// How to print the answer
+    #[arg(long, value_enum, default_value_t = TextOrJson::Table)]
+    pub(crate) format: TextOrJson,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FilesArgs {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+
+    /// How to print the list
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MatrixArgs {
+    /// The OCI layout
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) layout: PathBuf,
+
+    /// How to print the matrix
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+
+    /// Replace what stands between `<!-- kimg:matrix:begin -->` and `<!-- kimg:matrix:end -->` in this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) readme: Option<PathBuf>,
+
+    /// Write nothing: fail when the file is stale
+    #[arg(long, requires = "readme")]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VariantsArgs {
+    /// The settings file; kimg.toml in this folder when it is there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// How to print the list
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LockArgs {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+
+    /// Take the newest versions, not the locked ones
+    #[arg(long)]
+    pub(crate) update: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The folder of the project
+    #[arg(default_value = ".")]
+    pub(crate) folder: PathBuf,
+
+    /// Write the variants that are compiled in into `variants/` too, to edit them
+    #[arg(long)]
+    pub(crate) variants: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as key=value".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn the_sentence_to_keep_true_is_understood() {
+        let typed = ["kimg", "build", "--variant", "cni", "--arch", "armv7"];
+        let Command::Build(args) = Arguments::try_parse_from(typed).unwrap().command else { panic!("not a build") };
+        assert_eq!(args.selection.architectures, [Platform::ArmV7]);
+    }
+}

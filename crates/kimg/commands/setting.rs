@@ -1,0 +1,132 @@
+//! From arguments to a [`Build`]: settings file, cache, lock, threads and environment.
+
+use std::path::{Path, PathBuf};
+
+use kimg_build::settings::FILE_NAME;
+use kimg_build::{Build, Events, LockUse, Overrides, Project, Settings};
+use kimg_core::variant::Contents;
+use kimg_source::{Cache, Fetcher};
+
+use crate::args::{BuildArgs, ContentsArg, ProgressMode, Selection};
+use crate::failure::Failure;
+
+/// What a command works with.
+pub(crate) struct Setting {
+    pub(crate) project: Project,
+    cache: Cache,
+    fetcher: Fetcher,
+    lock: LockUse,
+    epoch: Option<u64>,
+}
+
+/// The settings of this run and the folder that their paths start from.
+pub(crate) fn settings(config: Option<&Path>) -> Result<(Settings, PathBuf, bool), Failure> {
+    let path = match config {
+        Some(path) => path.to_owned(),
+        None if Path::new(FILE_NAME).is_file() => FILE_NAME.into(),
+        None => return Ok((Settings::default(), PathBuf::new(), false)),
+    };
+    let settings = Settings::read(&path)?;
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    Ok((settings, folder, true))
+}
+
+impl Setting {
+    pub(crate) fn new(selection: &Selection, build: Option<&BuildArgs>, update_lock: Option<bool>) -> Result<Self, Failure> {
+        let (settings, folder, in_project) = settings(selection.config.as_deref())?;
+        let mut flags = Overrides {
+            variants: selection.variants.clone(),
+            platforms: selection.architectures.iter().chain(&selection.platforms).copied().collect(),
+            repositories: selection.repositories.clone(),
+            keys: selection.keys.clone(),
+            sample: selection.sample,
+            alpine: selection.alpine.clone(),
+            contents: selection.contents.map(|c| match c {
+                ContentsArg::Minimal => Contents::Minimal,
+                ContentsArg::Packages => Contents::Packages,
+            }),
+            strict: selection.strict,
+            ..Overrides::default()
+        };
+        if let Some(build) = build {
+            flags.pack.clone_from(&build.pack);
+            flags.compression.clone_from(&build.compression);
+            flags.outputs.clone_from(&build.outputs);
+            flags.labels = build.labels.iter().cloned().collect();
+            flags.annotations = build.annotations.iter().cloned().collect();
+        }
+        let project = Project::new(&settings, &folder, &flags)?;
+
+        let lock_path = selection.lock.clone().unwrap_or_else(|| folder.join("kimg.lock"));
+        let lock = match update_lock {
+            Some(true) => LockUse::Update(lock_path),
+            Some(false) => LockUse::Follow(lock_path),
+            None if selection.locked => LockUse::Locked(lock_path),
+            // The sample and one-off builds without a project leave no lock behind.
+            None if selection.lock.is_some() || (in_project && !selection.sample) => LockUse::Follow(lock_path),
+            None => LockUse::None,
+        };
+        let fetcher = if selection.offline { Fetcher::offline() } else { Fetcher::new(selection.retry_times) };
+        if let Some(threads) = selection.threads {
+            // A second call in one process would fail; there is none.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        }
+        Ok(Self { project, cache: Cache::open(&cache_folder(selection)?)?, fetcher, lock, epoch: epoch()? })
+    }
+
+    pub(crate) fn build<'a>(&'a self, events: &'a dyn Events) -> Build<'a> {
+        Build {
+            project: &self.project,
+            cache: self.cache.clone(),
+            fetcher: self.fetcher.clone(),
+            lock: self.lock.clone(),
+            epoch: self.epoch,
+            search_path: std::env::var_os("PATH").unwrap_or_default(),
+            events,
+        }
+    }
+
+    pub(crate) fn lock_path(&self) -> Option<&Path> {
+        match &self.lock {
+            LockUse::None => None,
+            LockUse::Follow(path) | LockUse::Update(path) | LockUse::Locked(path) => Some(path),
+        }
+    }
+}
+
+/// `--cache-dir`, else the user's cache folder (XDG Base Directory Specification).
+fn cache_folder(selection: &Selection) -> Result<PathBuf, Failure> {
+    if let Some(folder) = &selection.cache_dir {
+        return Ok(folder.clone());
+    }
+    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    variable("XDG_CACHE_HOME")
+        .filter(|p| p.is_absolute())
+        .or_else(|| variable("HOME").map(|home| home.join(".cache")))
+        .map(|cache| cache.join("kimg"))
+        .ok_or_else(|| Failure::usage("neither HOME nor XDG_CACHE_HOME is set").hint("say `--cache-dir DIR`"))
+}
+
+/// `SOURCE_DATE_EPOCH` (reproducible-builds.org): seconds since 1970.
+fn epoch() -> Result<Option<u64>, Failure> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) if text.is_empty() => Ok(None),
+        Ok(text) => text.parse().map(Some).map_err(|_| {
+            Failure::usage(format!("SOURCE_DATE_EPOCH is `{text}`, not a number of seconds since 1970"))
+        }),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(error) => Err(Failure::usage(format!("SOURCE_DATE_EPOCH: {error}"))),
+    }
+}
+
+/// How progress is shown where nothing was said.
+pub(crate) fn progress_mode(said: ProgressMode, quiet: bool) -> ProgressMode {
+    use std::io::IsTerminal;
+    match said {
+        ProgressMode::Auto if quiet => ProgressMode::Quiet,
+        ProgressMode::Auto if std::env::var_os("GITHUB_ACTIONS").is_some() => ProgressMode::Plain,
+        ProgressMode::Auto if std::io::stderr().is_terminal() => ProgressMode::Tty,
+        ProgressMode::Auto => ProgressMode::Plain,
+        other => other,
+    }
+}

@@ -1,0 +1,192 @@
+//! How a build is told while it runs: bars on a terminal, lines elsewhere, JSON for programs, or nothing.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kimg_build::{Event, Events};
+
+use crate::args::ProgressMode;
+use crate::terminal;
+
+/// In plain mode at least one line comes in this time.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// Tells the events of a build on standard error.
+pub(crate) struct Progress {
+    mode: ProgressMode,
+    state: Arc<(Mutex<State>, Condvar)>,
+    bar: ProgressBar,
+    color: bool,
+    heart: Option<std::thread::JoinHandle<()>>,
+}
+
+struct State {
+    begun: Instant,
+    stage_begun: Instant,
+    last_line: Instant,
+    /// What is being done, for the heartbeat: "packing", with how much of it is done.
+    doing: Option<(&'static str, usize, usize)>,
+    ended: bool,
+}
+
+impl Progress {
+    pub(crate) fn new(mode: ProgressMode) -> Self {
+        let now = Instant::now();
+        let state = State { begun: now, stage_begun: now, last_line: now, doing: None, ended: false };
+        let state = Arc::new((Mutex::new(state), Condvar::new()));
+        let bar = if mode == ProgressMode::Tty { ProgressBar::no_length() } else { ProgressBar::hidden() };
+        if mode == ProgressMode::Tty {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        let heart = (mode == ProgressMode::Plain).then(|| {
+            let state = Arc::clone(&state);
+            std::thread::spawn(move || beat(&state))
+        });
+        Self { mode, state, bar, color: terminal::color_on_stderr(), heart }
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// One stage is done: ` ✓ Fetch    71 files …   12.4 s`.
+    fn done(&self, stage: &str, text: &str) {
+        let seconds = self.with(|state| {
+            let seconds = state.stage_begun.elapsed().as_secs_f32();
+            state.stage_begun = Instant::now();
+            state.last_line = Instant::now();
+            state.doing = None;
+            seconds
+        });
+        let mark = if self.color { "\x1b[32m✓\x1b[0m" } else { "✓" };
+        let time = if seconds < 0.05 { String::new() } else { format!("{seconds:>7.1} s") };
+        self.line(&format!(" {mark} {stage:<8} {text:<74}{time}"));
+    }
+
+    fn line(&self, text: &str) {
+        match self.mode {
+            ProgressMode::Tty => self.bar.suspend(|| eprintln!("{}", text.trim_end())),
+            _ => eprintln!("{}", text.trim_end()),
+        }
+    }
+
+    fn start(&self, doing: &'static str, all: usize) {
+        self.with(|state| state.doing = Some((doing, 0, all)));
+        if self.mode == ProgressMode::Tty && all > 0 {
+            self.bar.set_length(all as u64);
+            self.bar.set_position(0);
+            self.bar.set_message(doing);
+            if let Ok(style) = ProgressStyle::with_template("   {msg:<12} {bar:30.cyan} {pos}/{len}  {elapsed}  {prefix}") {
+                self.bar.set_style(style);
+            }
+            self.bar.enable_steady_tick(Duration::from_millis(120));
+        }
+    }
+
+    fn step(&self, what: &str) {
+        self.with(|state| {
+            if let Some((_, done, _)) = &mut state.doing {
+                *done += 1;
+            }
+        });
+        if self.mode == ProgressMode::Tty {
+            self.bar.inc(1);
+            self.bar.set_prefix(what.to_owned());
+        }
+    }
+
+    fn told(&self, event: &Event) {
+        match event {
+            Event::Resolved { images, packages, platforms } => {
+                let text = format!(
+                    "{packages} packages for {images} {} on {platforms} {}",
+                    plural(*images, "image", "images"),
+                    plural(*platforms, "platform", "platforms"),
+                );
+                self.done("Resolve", &text);
+            }
+            Event::Fetching { files, .. } => self.start("fetching", *files),
+            Event::FetchedPackage { id, .. } => self.step(id),
+            Event::Fetched { files, bytes, from_cache } => {
+                let size = kimg_report::size(*bytes);
+                self.done("Fetch", &format!("{files} files, {size} ({from_cache} unpacked before), signatures and checksums good"));
+            }
+            Event::Selected { variant, platform, files, left_out } => {
+                tracing::info!("{variant} for {platform}: {files} paths, {left_out} files left out");
+            }
+            Event::Packing { programs } => self.start("packing", *programs),
+            Event::PackedProgram { program, outcome, .. } => {
+                self.step(program);
+                tracing::info!("{program}: {outcome}");
+            }
+            Event::Compressing { layers, .. } => {
+                if self.with(|state| state.doing.is_some_and(|(doing, _, all)| doing == "packing" && all > 0)) {
+                    self.done("Pack", "programs that are no daemons");
+                }
+                self.start("compressing", *layers);
+            }
+            Event::CompressedLayer { layer, from_cache, .. } => {
+                if !from_cache {
+                    self.step(layer);
+                }
+            }
+            Event::Built { images, indexes } => {
+                let text = format!(
+                    "{images} {}, {indexes} {}",
+                    plural(*images, "image", "images"),
+                    plural(*indexes, "index", "indexes"),
+                );
+                self.bar.finish_and_clear();
+                self.done("Built", &text);
+            }
+            Event::Written { destination } => self.done("Written", destination),
+            Event::Note { text } => self.line(&format!("   {text}")),
+        }
+    }
+}
+
+impl Events for Progress {
+    fn event(&self, event: &Event) {
+        match self.mode {
+            ProgressMode::Quiet => {}
+            ProgressMode::Json => {
+                let seconds = self.with(|state| state.begun.elapsed().as_secs_f32());
+                let line = serde_json::json!({ "seconds": seconds, "event": event });
+                eprintln!("{line}");
+            }
+            _ => self.told(event),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        self.with(|state| state.ended = true);
+        self.state.1.notify_all();
+        if let Some(heart) = self.heart.take() {
+            let _ = heart.join();
+        }
+    }
+}
+
+fn beat(state: &(Mutex<State>, Condvar)) {
+    let mut guard = state.0.lock().unwrap_or_else(PoisonError::into_inner);
+    while !guard.ended {
+        let (next, _) = state.1.wait_timeout(guard, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner);
+        guard = next;
+        if !guard.ended && guard.last_line.elapsed() >= HEARTBEAT {
+            guard.last_line = Instant::now();
+            let seconds = guard.stage_begun.elapsed().as_secs();
+            match guard.doing {
+                Some((doing, done, all)) => eprintln!("   {doing}: {done} of {all}, {seconds} s"),
+                None => eprintln!("   working, {seconds} s"),
+            }
+        }
+    }
+}
+
+fn plural<'a>(count: usize, one: &'a str, many: &'a str) -> &'a str {
+    if count == 1 { one } else { many }
+}

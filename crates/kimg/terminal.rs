@@ -1,0 +1,31 @@
+//! What the terminal is: width and colour.
+
+use std::io::IsTerminal;
+
+/// Whether standard output takes colours (`NO_COLOR`, `CLICOLOR_FORCE`; else only a terminal does).
+pub(crate) fn color_on_stdout() -> bool {
+    color(std::io::stdout().is_terminal())
+}
+
+/// Whether standard error takes colours.
+pub(crate) fn color_on_stderr() -> bool {
+    color(std::io::stderr().is_terminal())
+}
+
+fn color(terminal: bool) -> bool {
+    let value = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
+    if value("NO_COLOR").is_some() {
+        return false;
+    }
+    if value("CLICOLOR_FORCE").is_some_and(|v| v != "0") {
+        return true;
+    }
+    terminal && value("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// The columns to fill: what `COLUMNS` or the terminal says, or 100; between 60 and 160.
+pub(crate) fn width() -> usize {
+    let said = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
+    let measured = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    said.or_else(measured).unwrap_or(100).clamp(60, 160)
+}
