@@ -29,3 +29,8 @@ pub(crate) fn width() -> usize {
     let measured = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
     said.or_else(measured).unwrap_or(100).clamp(60, 160)
 }
+
+/// The columns of long lists: the terminal's, and no bound where lines go to a file or another program.
+pub(crate) fn list_width() -> usize {
+    if std::io::stdout().is_terminal() { width() } else { 4000 }
+}

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use flate2::bufread::GzDecoder;
 use kimg_core::{ContentSink, Entry, ImagePath, Kind, Origin};
-use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
+use sha1::{Digest as _, Sha1};
 
 use crate::Limits;
 use crate::error::{Member, Problem};
@@ -135,8 +135,7 @@ fn symlink(header: &Header, path: &ImagePath) -> Result<(Kind, Option<[u8; 20]>)
             format!("points to {:?}, which is no path", header.target.chars().take(200).collect::<String>());
         return Err(Problem::BadEntry { path: path.clone(), reason });
     }
-    let found = ring::digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, header.target.as_bytes());
-    let sha1 = compare(path, header.sha1, found.as_ref())?;
+    let sha1 = compare(path, header.sha1, &Sha1::digest(header.target.as_bytes()))?;
     Ok((Kind::Symlink { target: header.target.clone() }, Some(sha1)))
 }
 
@@ -150,8 +149,7 @@ fn file(
     if header.size > limits.file_size {
         return Err(Problem::Limit { what: "a file", limit: limits.file_size });
     }
-    let mut hashing =
-        Hashing { inner: bytes, sha1: Context::new(&SHA1_FOR_LEGACY_USE_ONLY), read: 0, failed: None };
+    let mut hashing = Hashing { inner: bytes, sha1: Sha1::new(), read: 0, failed: None };
     let stored = sink.store(path, &mut hashing);
     if let Some(error) = hashing.failed {
         // Reading failed, whatever the sink made of it.
@@ -171,7 +169,7 @@ fn file(
         let source = io::Error::other(format!("{} of {} bytes were kept", content.size(), header.size));
         return Err(Problem::Store { path: path.clone(), source });
     }
-    let sha1 = compare(path, header.sha1, hashing.sha1.finish().as_ref())?;
+    let sha1 = compare(path, header.sha1, &hashing.sha1.finalize())?;
     Ok((Kind::File { content, inode: None }, Some(sha1)))
 }
 
@@ -210,7 +208,7 @@ fn hard_link(
 /// Computes the SHA-1 of what goes through, and remembers why reading failed.
 struct Hashing<'a> {
     inner: &'a mut dyn Read,
-    sha1: Context,
+    sha1: Sha1,
     read: u64,
     failed: Option<io::Error>,
 }

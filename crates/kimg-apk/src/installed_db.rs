@@ -8,7 +8,7 @@ use std::fmt::{Display, Write as _};
 use std::io::Read;
 
 use kimg_core::{Content, Entry, FileTree, ImagePath, Kind};
-use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
+use sha1::{Digest as _, Sha1};
 
 use crate::install::Landing;
 use crate::package::origin_of;
@@ -81,21 +81,18 @@ fn folders<'a>(
 fn checksum(entry: &Entry, known: Option<[u8; 20]>) -> Option<[u8; 20]> {
     match &entry.kind {
         Kind::Directory => None,
-        Kind::Symlink { target } => {
-            let sha1 = ring::digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, target.as_bytes());
-            sha1.as_ref().try_into().ok()
-        }
+        Kind::Symlink { target } => Some(Sha1::digest(target.as_bytes()).into()),
         Kind::File { content, .. } => known.or_else(|| sha1_of(content)),
     }
 }
 
 fn sha1_of(content: &Content) -> Option<[u8; 20]> {
     let mut reader = content.open().ok()?;
-    let mut sha1 = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+    let mut sha1 = Sha1::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
         match reader.read(&mut buffer).ok()? {
-            0 => return sha1.finish().as_ref().try_into().ok(),
+            0 => return Some(sha1.finalize().into()),
             read => sha1.update(&buffer[..read]),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kimg_core::{ContentSink, Digest, Entry, ImagePath, Origin};
-use ring::digest::SHA1_FOR_LEGACY_USE_ONLY;
+use sha1::{Digest as _, Sha1};
 
 use crate::error::{ApkError, Member, Problem};
 use crate::headers::{HeaderKind, Headers, tar_problem};
@@ -198,9 +198,7 @@ fn refuse_version_3(bytes: &[u8]) -> Result<(), Problem> {
 
 /// `C:` of the index: the SHA-1 of the control member as compressed.
 fn identity_of(packed: &[u8]) -> Identity {
-    let mut sha1 = [0; 20];
-    sha1.copy_from_slice(ring::digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, packed).as_ref());
-    Identity::from_raw(sha1)
+    Identity::from_raw(Sha1::digest(packed).into())
 }
 
 /// One entry of the signature member.

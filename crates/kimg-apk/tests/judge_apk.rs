@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kimg_apk::{Installation, Limits, Package, install, installed_db, read_package};
+use kimg_apk::{Applets, Installation, Limits, Package, install, installed_db, link_applets, read_package};
 use kimg_core::{Digest, FileTree, ImagePath, Kind, MemorySink};
 use tempfile::TempDir;
 
@@ -168,6 +168,16 @@ fn apks_own(path: &str) -> bool {
         .any(|own| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
+fn same(expected: &BTreeMap<String, String>, found: &BTreeMap<String, String>) {
+    let paths: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
+    let differences: Vec<_> = paths
+        .into_iter()
+        .filter(|path| expected.get(*path) != found.get(*path))
+        .map(|path| format!("{path}\n  apk:  {:?}\n  kimg: {:?}\n", expected.get(path), found.get(path)))
+        .collect();
+    assert!(differences.is_empty(), "{} differences\n{}", differences.len(), differences.concat());
+}
+
 const CHOSEN: [&str; 6] =
     ["alpine-baselayout", "iptables", "util-linux", "coreutils", "busybox", "ca-certificates"];
 
@@ -182,15 +192,7 @@ fn compare_with_apk(arch: &str) {
     let expected = on_disk(&judge.path("out"));
     let found: BTreeMap<_, _> = on_paper(&tree).into_iter().filter(|(p, _)| !apks_own(p)).collect();
     assert!(expected.len() > 500, "apk installed only {} paths", expected.len());
-    let differences: Vec<_> = expected
-        .keys()
-        .chain(found.keys())
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .filter(|path| expected.get(*path) != found.get(*path))
-        .map(|path| format!("{path}\n  apk:  {:?}\n  kimg: {:?}\n", expected.get(path), found.get(path)))
-        .collect();
-    assert!(differences.is_empty(), "{arch}: {} differences\n{}", differences.len(), differences.concat());
+    same(&expected, &found);
     let bundle = ImagePath::new("etc/ssl/certs/ca-certificates.crt").unwrap();
     assert!(
         replaced.iter().any(|r| r.path == bundle
@@ -257,10 +259,10 @@ fn the_database_of_a_whole_installation_is_the_one_that_apk_writes() {
 #[test]
 fn the_database_of_a_trimmed_tree_names_what_is_left_and_apk_finds_it_right() {
     let Some(judge) = Judge::new("x86_64") else { return };
-    let packages = judge.install("out", &[&["iptables", "coreutils"]]);
+    let packages = judge.install("out", &[&["iptables", "coreutils", "busybox"]]);
     let whole = install(&packages).unwrap().tree;
-    let kept =
-        ["lib/ld-musl-x86_64.so.1", "bin/busybox", "usr/sbin/iptables"].map(|p| ImagePath::new(p).unwrap());
+    let kept = ["lib/ld-musl-x86_64.so.1", "bin/busybox", "usr/bin/iptables-xml"]
+        .map(|p| ImagePath::new(p).unwrap());
     let mut wanted: BTreeSet<ImagePath> = BTreeSet::new();
     for path in &kept {
         let resolved = whole.resolve(path).unwrap();
@@ -308,4 +310,31 @@ fn the_database_of_a_trimmed_tree_names_what_is_left_and_apk_finds_it_right() {
     // Nothing of what the database names is missing or changed; `U` would be something it should not name.
     let audit = judge.apk("trimmed", &["audit", "--system"]);
     assert_eq!(audit, "");
+}
+
+#[test]
+fn the_links_are_those_that_busybox_makes_itself() {
+    let Some(judge) = Judge::new("x86_64") else { return };
+    let packages = judge.install("out", &[&["busybox", "alpine-baselayout"]]);
+    let mut tree = install(&packages).unwrap().tree;
+    let mut without_list = tree.clone();
+    link_applets(&mut tree, Applets::All).unwrap();
+
+    let out = judge.path("out");
+    // The two commands of its post-install script.
+    for arguments in [&["mkdir", "-p", "/bin", "/sbin", "/usr/bin", "/usr/sbin"][..], &["--install", "-s"]] {
+        let made = Command::new("chroot").arg(&out).arg("/bin/busybox").args(arguments).status().unwrap();
+        assert!(made.success());
+    }
+    let expected = on_disk(&out);
+    assert!(expected.len() > 350, "{}", expected.len());
+    same(&expected, &on_paper(&tree).into_iter().filter(|(p, _)| !apks_own(p)).collect());
+
+    // Without its list of paths, as before Alpine 3.17, the table of names in the binary gives the same links.
+    without_list.remove(&ImagePath::new("etc/busybox-paths.d/busybox").unwrap());
+    link_applets(&mut without_list, Applets::All).unwrap();
+    let links = |tree: &FileTree| -> BTreeMap<String, String> {
+        on_paper(tree).into_iter().filter(|(_, text)| text.ends_with(" -> /bin/busybox")).collect()
+    };
+    same(&links(&tree), &links(&without_list));
 }

@@ -26,7 +26,11 @@ fn wish() -> impl Strategy<Value = String> {
 }
 
 fn sketch(shared_names: bool, install_if: bool) -> impl Strategy<Value = Sketch> {
-    let provides = if shared_names { vec!["v", "w", "v=1", "v=2", "w=1", "a=2"] } else { vec!["v=1", "v=2", "w=1", "a=2"] };
+    let provides = if shared_names {
+        vec!["v", "w", "v=1", "v=2", "w=1", "a=2"]
+    } else {
+        vec!["v=1", "v=2", "w=1", "a=2"]
+    };
     let provides = prop::collection::vec(prop::sample::select(provides).prop_map(str::to_owned), 0..2);
     let conditions = prop::collection::vec(wish(), if install_if { 0..3 } else { 0..1 });
     (0..4_u8, 1..3_u8, 0..3_u8, prop::collection::vec(wish(), 0..3), provides, conditions).prop_map(
@@ -47,7 +51,8 @@ fn repositories(sketches: &[Sketch]) -> Vec<Repository> {
         let (name, version, priority) = (char::from(sketch.name), sketch.version, sketch.priority);
         let [depends, provides, install_if] =
             [&sketch.depends, &sketch.provides, &sketch.install_if].map(|list| list.join(" "));
-        writeln!(text, "P:{name}\nV:{version}\nk:{priority}\nD:{depends}\np:{provides}\ni:{install_if}\n").unwrap();
+        writeln!(text, "P:{name}\nV:{version}\nk:{priority}\nD:{depends}\np:{provides}\ni:{install_if}\n")
+            .unwrap();
     }
     let index = Index::parse(text.as_bytes(), &Limits::default()).unwrap();
     vec![Repository { name: "random".to_owned(), tag: None, index: Arc::new(index) }]
@@ -86,7 +91,8 @@ fn problems(packages: &[&Record], world: &[Dependency]) -> Vec<String> {
             *owners.entry(name).or_default() += 1;
         }
     }
-    problems.extend(owners.iter().filter(|(_, owners)| **owners > 1).map(|(name, _)| format!("two own {name}")));
+    problems
+        .extend(owners.iter().filter(|(_, owners)| **owners > 1).map(|(name, _)| format!("two own {name}")));
     problems
 }
 
@@ -143,7 +149,8 @@ proptest! {
         if let Ok(solution) = first {
             // What was chosen once and is now preferred is chosen again: a lock holds.
             let prefer: Vec<_> = records(&solution).iter().map(|record| (record.name.clone(), record.version.clone())).collect();
-            prop_assert_eq!(records(&solution), records(&solver.solve(&world, &prefer).unwrap()));
+            let again = solver.solve(&world, &prefer).unwrap();
+            prop_assert_eq!(records(&solution), records(&again));
         }
     }
 }

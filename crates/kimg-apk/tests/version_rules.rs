@@ -12,10 +12,35 @@ fn version(text: &str) -> Version {
 /// Texts made of the pieces that versions are made of, mostly valid, so that they often share a beginning.
 fn likely() -> impl Strategy<Value = Version> {
     let piece = prop::sample::select(vec![
-        "0", "1", "01", "10", "2", ".0", ".1", ".01", ".10", ".2", "a", "b", "_alpha", "_beta1", "_pre", "_rc2", "_p",
-        "_p1", "_git20240101", "~12ab", "~f", "-r0", "-r1", "-r10", "x1", "..", "_foo",
+        "0",
+        "1",
+        "01",
+        "10",
+        "2",
+        ".0",
+        ".1",
+        ".01",
+        ".10",
+        ".2",
+        "a",
+        "b",
+        "_alpha",
+        "_beta1",
+        "_pre",
+        "_rc2",
+        "_p",
+        "_p1",
+        "_git20240101",
+        "~12ab",
+        "~f",
+        "-r0",
+        "-r1",
+        "-r10",
+        "x1",
+        "..",
+        "_foo",
     ]);
-    prop::collection::vec(piece, 1..6).prop_map(|pieces| version(&pieces.concat()))
+    prop::collection::vec(piece, 0..5).prop_map(|pieces| version(&format!("1{}", pieces.concat())))
 }
 
 /// Anything that can be a version at all.
@@ -73,7 +98,9 @@ fn a_text_that_could_lead_a_path_elsewhere_is_no_version() {
 fn a_version_against_the_rules_that_alpine_ships_is_kept_and_ordered() {
     let opensmtpd = version("7.4.0p1-r1");
     assert!(!opensmtpd.is_valid());
-    assert!(opensmtpd > version("7.4.0") && opensmtpd < version("7.4.0p2-r0") && opensmtpd < version("7.4.1"));
+    assert!(
+        opensmtpd > version("7.4.0") && opensmtpd < version("7.4.0p2-r0") && opensmtpd < version("7.4.1")
+    );
     assert!(opensmtpd < version("7.4.0p10-r0"));
     assert!(opensmtpd.matches(Operator::Fuzzy, &version("7.4")));
     assert!(version("v2.4") < version("v2.5"));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use kimg_core::Digest;
+use kimg_core::{Digest, Entry};
 use kimg_layer::{BlobStore, Entries, LayerInfo, Options};
 use kimg_source::Cache;
 use rayon::prelude::*;
@@ -56,7 +56,7 @@ pub fn write_layers(
                 events.event(&Event::CompressedLayer { layer: name.clone(), bytes: info.size, from_cache: true });
                 done.insert(*key, (info, true));
             }
-            None => todo.push((entries.values().map(kimg_core::Entry::size).sum(), *key, name, entries)),
+            None => todo.push((entries.values().map(Entry::size).sum(), *key, name, entries)),
         }
     }
     // The largest first: the last one to finish is then a small one.
@@ -86,9 +86,19 @@ fn entries(image: &Selected, layer: usize) -> Entries {
     for path in image.files.iter().filter(|(_, place)| **place == layer).map(|(path, _)| path) {
         for path in path.ancestors().into_iter().skip(1).chain([path.clone()]) {
             if let Some(entry) = image.tree.get(&path) {
-                entries.entry(path).or_insert_with(|| entry.clone());
+                entries.entry(path).or_insert_with(|| timeless(entry));
             }
         }
     }
     entries
+}
+
+/// A folder loses its time: many packages bring the same folder, and whose time it has would depend on what else
+/// was chosen. Layers of several variants would then differ in nothing but that.
+fn timeless(entry: &Entry) -> Entry {
+    let mut entry = entry.clone();
+    if entry.is_directory() {
+        entry.mtime = 0;
+    }
+    entry
 }

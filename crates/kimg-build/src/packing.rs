@@ -76,7 +76,9 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected]) -> Result<Packed, BuildE
     let mut unique: BTreeMap<Digest, &Program> = BTreeMap::new();
     let key = |p: &Program| {
         let inner = kimg_pack::key(p.content.digest(), version, &settings, p.probe.as_ref());
-        Digest::of(format!("{inner} {} {} {}", p.platform, p.daemon, settings.mode))
+        // What could not be started is asked again where it can be.
+        let started = runners.can_start(p.platform);
+        Digest::of(format!("{inner} {} {} {} {started}", p.platform, p.daemon, settings.mode))
     };
     for program in &programs {
         unique.entry(key(program)).or_insert(program);

@@ -1,7 +1,7 @@
 //! Computes the smallest set of files that a set of programs needs, with the reason for each.
 //!
 //! A container image made of whole packages holds much that nothing in it ever opens. [`close`] starts from
-//! the programs that are wanted ([`Root`]) and follows, over a [`FileTree`](kimg_core::FileTree) and never on
+//! the programs that are wanted ([`Root`]) and follows, over a [`FileTree`] and never on
 //! a disk, what each of them needs:
 //!
 //! | need | found in |

@@ -21,7 +21,8 @@ pub struct MultiArch {
 /// An index with the tags it gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tagged {
-    /// Tags, such as `v1.34.2` and `v1.34.2-cni`.
+    /// Tags, such as `v1.34.2` and `v1.34.2-cni`, or names with tags, `kubelet:v1.34.2`: what becomes
+    /// `org.opencontainers.image.ref.name` (OCI image-spec, annotations.md).
     pub tags: Vec<String>,
     /// What they name.
     pub image: MultiArch,

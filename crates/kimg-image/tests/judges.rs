@@ -62,7 +62,8 @@ fn skopeo_finds_the_index_behind_every_tag_byte_by_byte() {
         return;
     }
     let (dir, blobs) = store();
-    let images = [tagged(&blobs, "one", &["v1", "latest"]), tagged(&blobs, "two", &["v1-cni"])];
+    let images =
+        [tagged(&blobs, "one", &["v1", "latest"]), tagged(&blobs, "two", &["v1-cni", "kubelet:v1.34.2"])];
     let out = dir.path().join("out");
     write_layout(&out, &images, &blobs).unwrap();
     for Tagged { tags, image } in &images {

@@ -221,13 +221,27 @@ fn a_folder_with_other_things_under_these_names_is_left_alone() {
 fn tags_are_checked_before_anything_is_written() {
     let (dir, blobs) = store();
     let out = dir.path().join("out");
-    for tags in [&[][..], &[""], &["a b"], &["-v1"], &["a/b"], &["v1", "v1"], &["../x"]] {
+    let wrong = [
+        &[][..],
+        &[""],
+        &["a b"],
+        &["-v1"],
+        &["v1-"],
+        &["a//b"],
+        &["/a"],
+        &["v1", "v1"],
+        &["../x"],
+        &["a---b"],
+    ];
+    for tags in wrong {
         let error = write_layout(&out, &[tagged(&blobs, "one", tags)], &blobs).unwrap_err();
         assert_eq!(error.class(), ErrorClass::Usage, "{tags:?}: {error}");
     }
     let twice = [tagged(&blobs, "one", &["v1"]), tagged(&blobs, "two", &["v1"])];
     assert!(matches!(write_layout(&out, &twice, &blobs), Err(ImageError::Together(_))));
     assert!(!out.exists());
+    let tags = ["v1.34.2--r0", "kubelet:v1.34.2", "ghcr.io/acme/kubelet:v1_a+b"];
+    write_layout(&out, &[tagged(&blobs, "one", &tags)], &blobs).unwrap();
 }
 
 #[test]

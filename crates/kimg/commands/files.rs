@@ -44,7 +44,7 @@ pub(crate) fn run(args: &FilesArgs) -> Result<ExitCode, Failure> {
         match args.format {
             Format::Csv => write!(out, "{}", table.to_csv())?,
             Format::Markdown => writeln!(out, "{}", table.to_markdown())?,
-            _ => writeln!(out, "{}", table.to_terminal(terminal::width().max(120), terminal::color_on_stdout()))?,
+            _ => writeln!(out, "{}", table.to_terminal(terminal::list_width(), terminal::color_on_stdout()))?,
         }
     }
     if args.format == Format::Json {

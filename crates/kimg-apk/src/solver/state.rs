@@ -208,10 +208,11 @@ impl<'s, 'a> State<'s, 'a> {
             }
         }
         let selectable = |provider: &Provider<'_>| {
-            // A name with a single provider leaves nothing to choose.
-            provider.version.is_some()
-                || providers.len() == 1
-                || universe.packages[provider.package].record.provider_priority > 0
+            let record = universe.packages[provider.package].record;
+            // A name with a single provider leaves nothing to choose: up to Alpine 3.16 busybox alone has /bin/sh.
+            // What says itself when it wants to come (`install_if`) waits for that.
+            let only = providers.len() == 1 && record.install_if.is_empty();
+            provider.version.is_some() || only || record.provider_priority > 0
         };
         let candidates: Vec<Candidate> = found
             .iter()

@@ -286,6 +286,24 @@ mod tests {
     }
 
     #[test]
+    fn a_root_named_for_other_versions_stands_beside_the_first() {
+        let later = r#"
+            name = "later"
+            description = "mount moves"
+            extends = ["plain"]
+            root = [{ command = "mount", reason = "elsewhere", layer = "kubelet", since = "1.24" }]
+        "#;
+        let plain = PLAIN.replace("reason = \"mounts volumes\"", "reason = \"mounts volumes\"\nbefore = \"1.24\"");
+        let later = resolve("later", &variants(&[&plain, later])).unwrap();
+        let layer_of_mount = |version: &str| {
+            let roots = later.roots_for(&version.parse().unwrap());
+            roots.iter().filter(|r| r.name() == "mount").map(|r| r.layer.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(layer_of_mount("1.20.2"), ["base"]);
+        assert_eq!(layer_of_mount("1.24.0"), ["kubelet"]);
+    }
+
+    #[test]
     fn words_come_and_go_with_the_version() {
         let cni = resolve("cni", &variants(&[PLAIN, CNI])).unwrap();
         let words = |version: &str| cni.entrypoint_for(&version.parse().unwrap()).join(" ");
