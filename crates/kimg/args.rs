@@ -295,7 +295,9 @@ mod tests {
     #[test]
     fn the_sentence_to_keep_true_is_understood() {
         let typed = ["kimg", "build", "--variant", "cni", "--arch", "armv7"];
-        let Command::Build(args) = Arguments::try_parse_from(typed).unwrap().command else { panic!("not a build") };
+        let Command::Build(args) = Arguments::try_parse_from(typed).unwrap().command else {
+            panic!("not a build")
+        };
         assert_eq!(args.selection.architectures, [Platform::ArmV7]);
     }
 }

@@ -77,7 +77,9 @@ impl Progress {
             self.bar.set_length(all as u64);
             self.bar.set_position(0);
             self.bar.set_message(doing);
-            if let Ok(style) = ProgressStyle::with_template("   {msg:<12} {bar:30.cyan} {pos}/{len}  {elapsed}  {prefix}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("   {msg:<12} {bar:30.cyan} {pos}/{len}  {elapsed}  {prefix}")
+            {
                 self.bar.set_style(style);
             }
             self.bar.enable_steady_tick(Duration::from_millis(120));
@@ -110,7 +112,12 @@ impl Progress {
             Event::FetchedPackage { id, .. } => self.step(id),
             Event::Fetched { files, bytes, from_cache } => {
                 let size = kimg_report::size(*bytes);
-                self.done("Fetch", &format!("{files} files, {size} ({from_cache} unpacked before), signatures and checksums good"));
+                self.done(
+                    "Fetch",
+                    &format!(
+                        "{files} files, {size} ({from_cache} unpacked before), signatures and checksums good"
+                    ),
+                );
             }
             Event::Selected { variant, platform, files, left_out } => {
                 tracing::info!("{variant} for {platform}: {files} paths, {left_out} files left out");
@@ -121,7 +128,8 @@ impl Progress {
                 tracing::info!("{program}: {outcome}");
             }
             Event::Compressing { layers, .. } => {
-                if self.with(|state| state.doing.is_some_and(|(doing, _, all)| doing == "packing" && all > 0)) {
+                if self.with(|state| state.doing.is_some_and(|(doing, _, all)| doing == "packing" && all > 0))
+                {
                     self.done("Pack", "programs that are no daemons");
                 }
                 self.start("compressing", *layers);
@@ -174,7 +182,8 @@ impl Drop for Progress {
 fn beat(state: &(Mutex<State>, Condvar)) {
     let mut guard = state.0.lock().unwrap_or_else(PoisonError::into_inner);
     while !guard.ended {
-        let (next, _) = state.1.wait_timeout(guard, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner);
+        let (next, _) =
+            state.1.wait_timeout(guard, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner);
         guard = next;
         if !guard.ended && guard.last_line.elapsed() >= HEARTBEAT {
             guard.last_line = Instant::now();

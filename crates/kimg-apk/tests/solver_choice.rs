@@ -222,10 +222,7 @@ fn a_name_that_nobody_has_is_told_with_the_way_to_it_and_what_may_be_meant() {
     let error = refused("app 1 | D:tool\ntool 1 | D:so:libfo.so.1\nlib 1 | p:so:libfoo.so.1=1", "app");
     assert_eq!(
         error.to_string(),
-        "can't choose packages: nothing fits `app`, wanted by world".replace(
-            "nothing fits `app`, wanted by world",
-            "no package provides `so:libfo.so.1`, wanted by tool-1 → app-1 → world"
-        )
+        "can't choose packages: no package provides `so:libfo.so.1`, wanted by tool-1 → app-1 → world"
     );
     assert_eq!(error.hint().as_deref(), Some("there is `so:libfoo.so.1`"));
     assert_eq!(refused("mount 1", "cmd:mount").hint().as_deref(), Some("there is `mount`"));
@@ -236,9 +233,9 @@ fn two_wishes_that_collide_are_both_told_with_the_way_to_each() {
     let error = refused("a 1 | D:b lib>1\nb 1 | D:lib<2\nlib 1\nlib 2", "a");
     assert_eq!(
         error.to_string(),
-        "can't choose packages: nothing fits `lib<2`, wanted by b-1 → a-1 → world\n  \
-         lib-1 is against `lib>1`, wanted by a-1 → world\n  \
-         lib-2 is another version"
+        "can't choose packages: nothing fits `lib>1`, wanted by a-1 → world\n  \
+         lib-1 is another version\n  \
+         lib-2 is against `lib<2`, wanted by b-1 → a-1 → world"
     );
 }
 

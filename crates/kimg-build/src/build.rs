@@ -59,7 +59,8 @@ pub struct FileSets {
 impl Build<'_> {
     /// Resolves, fetches and verifies what the images are made of, and pins it in the lock.
     pub fn gather(&self) -> Result<Inputs, BuildError> {
-        let reader = Reader { fetcher: self.fetcher.clone(), cache: self.cache.clone(), limits: Limits::default() };
+        let reader =
+            Reader { fetcher: self.fetcher.clone(), cache: self.cache.clone(), limits: Limits::default() };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -173,4 +174,3 @@ fn refuse_missing(project: &Project, images: &[Selected]) -> Result<(), BuildErr
     }
     if missing.is_empty() { Ok(()) } else { Err(BuildError::Strict { missing }) }
 }
-

@@ -33,7 +33,12 @@ pub struct Built {
 }
 
 /// The tags of a variant's index: `v1.34.2-cni-alpine3.22`, `v1.34.2-cni`, `v1.34-cni`; the sample's end in `-sample`.
-pub fn tags(variant: &Variant, version: &KubernetesVersion, alpine: Option<&str>, sample: bool) -> Vec<String> {
+pub fn tags(
+    variant: &Variant,
+    version: &KubernetesVersion,
+    alpine: Option<&str>,
+    sample: bool,
+) -> Vec<String> {
     let suffix = variant.tag_suffix.as_deref().map(|s| format!("-{s}")).unwrap_or_default();
     // `+` is no character of tags.
     let whole = format!("{version}{suffix}").replace('+', "_");
@@ -137,7 +142,9 @@ pub fn join(
     let mut joined = Vec::new();
     for (place, images) in by_variant {
         let variant = &project.variants[place];
-        let Some(version) = selected.iter().find(|s| s.variant == place).map(|s| &s.version) else { continue };
+        let Some(version) = selected.iter().find(|s| s.variant == place).map(|s| &s.version) else {
+            continue;
+        };
         let mut labels = BTreeMap::from([
             ("org.opencontainers.image.version".to_owned(), version.to_string()),
             ("org.opencontainers.image.description".to_owned(), variant.description.clone()),
@@ -187,7 +194,10 @@ pub fn write(output: &Output, tagged: &[Tagged], blobs: &BlobStore) -> Result<()
     }
 }
 
-fn to_file(path: &Path, write: impl FnOnce(&mut dyn io::Write) -> Result<(), BuildError>) -> Result<(), BuildError> {
+fn to_file(
+    path: &Path,
+    write: impl FnOnce(&mut dyn io::Write) -> Result<(), BuildError>,
+) -> Result<(), BuildError> {
     let what = || format!("writing {}", path.display());
     if path == Path::new("-") {
         let mut out = io::BufWriter::new(io::stdout().lock());
@@ -218,7 +228,10 @@ mod tests {
         let tags_of = |name, alpine, sample| {
             tags(&kimg_core::variant::resolve(name, &all.written).unwrap(), &version, alpine, sample)
         };
-        assert_eq!(tags_of("cni", Some("3.15"), false), ["v1.20.2-cni-alpine3.15", "v1.20.2-cni", "v1.20-cni"]);
+        assert_eq!(
+            tags_of("cni", Some("3.15"), false),
+            ["v1.20.2-cni-alpine3.15", "v1.20.2-cni", "v1.20-cni"]
+        );
         assert_eq!(tags_of("plain", Some("3.15"), false), ["v1.20.2-alpine3.15", "v1.20.2", "v1.20"]);
         assert_eq!(tags_of("plain", None, true), ["v1.20.2-sample", "v1.20-sample"]);
     }

@@ -112,9 +112,11 @@ pub async fn gather(
                 index: Arc::new(index),
             });
         }
-        platforms.insert(*platform, PlatformInputs { keys: ring, repositories: repositories.clone(), indexes });
+        platforms
+            .insert(*platform, PlatformInputs { keys: ring, repositories: repositories.clone(), indexes });
     }
-    let alpine = project.alpine.clone().or_else(|| platforms.values().find_map(|p| alpine_branch(&p.indexes)));
+    let alpine =
+        project.alpine.clone().or_else(|| platforms.values().find_map(|p| alpine_branch(&p.indexes)));
 
     let mut chosen: Vec<(usize, Platform, Wishes, Solution)> = Vec::new();
     for (platform, inputs) in &platforms {
@@ -136,8 +138,13 @@ pub async fn gather(
         // Before anything is fetched: what the indexes say has to fit already.
         refuse_changes(&locked.compare(&index_lock(project, &chosen, locked)))?;
     }
-    let unique: BTreeSet<_> = chosen.iter().flat_map(|(_, p, _, s)| s.packages.iter().map(|c| (*p, c.record.id()))).collect();
-    events.event(&Event::Resolved { images: chosen.len(), packages: unique.len(), platforms: platforms.len() });
+    let unique: BTreeSet<_> =
+        chosen.iter().flat_map(|(_, p, _, s)| s.packages.iter().map(|c| (*p, c.record.id()))).collect();
+    events.event(&Event::Resolved {
+        images: chosen.len(),
+        packages: unique.len(),
+        platforms: platforms.len(),
+    });
 
     let (packages, fetched) = fetch(&chosen, &platforms, reader, events).await?;
     let mut programs: BTreeMap<Platform, Vec<(OwnProgram, Content)>> = BTreeMap::new();
@@ -146,7 +153,11 @@ pub async fn gather(
         for own in project.programs_for(*platform) {
             let (content, digest) = own.program.load(&reader.fetcher, &reader.cache).await?;
             programs.entry(*platform).or_default().push((own.clone(), content));
-            lock.programs.push(LockedProgram { name: own.program.name.clone(), platform: *platform, sha256: digest });
+            lock.programs.push(LockedProgram {
+                name: own.program.name.clone(),
+                platform: *platform,
+                sha256: digest,
+            });
         }
     }
     for ((platform, _), package) in &packages {
@@ -168,7 +179,11 @@ pub async fn gather(
             .collect();
         let mut ids: Vec<_> = own.iter().map(|p| p.record.id()).collect();
         ids.sort();
-        lock.images.push(LockedImage { variant: project.variants[variant].name.clone(), platform, packages: ids });
+        lock.images.push(LockedImage {
+            variant: project.variants[variant].name.clone(),
+            platform,
+            packages: ids,
+        });
         let programs = programs.get(&platform).cloned().unwrap_or_default();
         images.push(ImageInputs { variant, platform, wishes, packages: own, programs });
     }
@@ -276,7 +291,8 @@ async fn fetch(
     let mut packages = BTreeMap::new();
     let mut counts = Fetched { files: total, bytes, from_cache: 0 };
     while let Some(joined) = tasks.join_next().await {
-        let (place, fetched) = joined.map_err(std::io::Error::other).map_err(BuildError::disk("fetching"))??;
+        let (place, fetched) =
+            joined.map_err(std::io::Error::other).map_err(BuildError::disk("fetching"))??;
         counts.from_cache += usize::from(fetched.from_cache);
         events.event(&Event::FetchedPackage {
             id: place.1.clone(),
@@ -291,7 +307,10 @@ async fn fetch(
 
 /// The branch that a repository belongs to, `3.22`: the version of its alpine-release, or its own description.
 fn alpine_branch(indexes: &[kimg_apk::Repository]) -> Option<String> {
-    let release = indexes.iter().flat_map(|r| &r.index.packages).find(|p| p.name == "alpine-release" || p.name == "alpine-base");
+    let release = indexes
+        .iter()
+        .flat_map(|r| &r.index.packages)
+        .find(|p| p.name == "alpine-release" || p.name == "alpine-base");
     release
         .and_then(|p| branch_in(&p.version.to_string()))
         .or_else(|| indexes.iter().find_map(|r| branch_after_v(&r.index.description)))

@@ -53,7 +53,11 @@ pub fn write_layers(
     for (key, (name, entries)) in &unique {
         match cache.record::<LayerInfo>("layer", key).filter(|info| blobs.contains(info.digest, info.size)) {
             Some(info) => {
-                events.event(&Event::CompressedLayer { layer: name.clone(), bytes: info.size, from_cache: true });
+                events.event(&Event::CompressedLayer {
+                    layer: name.clone(),
+                    bytes: info.size,
+                    from_cache: true,
+                });
                 done.insert(*key, (info, true));
             }
             None => todo.push((entries.values().map(Entry::size).sum(), *key, name, entries)),
@@ -68,14 +72,22 @@ pub fn write_layers(
         .map(|(_, key, name, entries)| {
             let info = blobs.put_layer(entries, options)?;
             cache.keep("layer", key, &info)?;
-            events.event(&Event::CompressedLayer { layer: (*name).clone(), bytes: info.size, from_cache: false });
+            events.event(&Event::CompressedLayer {
+                layer: (*name).clone(),
+                bytes: info.size,
+                from_cache: false,
+            });
             Ok((*key, (info, false)))
         })
         .collect();
     done.extend(written?);
 
     let find = |(name, key): (String, Digest)| {
-        done.get(&key).map(|(info, from_cache)| WrittenLayer { name, info: info.clone(), from_cache: *from_cache })
+        done.get(&key).map(|(info, from_cache)| WrittenLayer {
+            name,
+            info: info.clone(),
+            from_cache: *from_cache,
+        })
     };
     Ok(wanted.into_iter().map(|layers| layers.into_iter().filter_map(find).collect()).collect())
 }

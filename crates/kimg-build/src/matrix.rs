@@ -25,13 +25,18 @@ pub fn of_layout(folder: &Path) -> Result<SizeMatrix, BuildError> {
     for tag in layout.tags().keys() {
         for platform in layout.platforms(tag)? {
             let image = layout.image(tag, platform)?;
-            let (Some(variant), Some(extracted)) = (image.annotations.get(VARIANT), image.annotations.get(EXTRACTED))
+            let (Some(variant), Some(extracted)) =
+                (image.annotations.get(VARIANT), image.annotations.get(EXTRACTED))
             else {
                 continue;
             };
             let entry = MatrixEntry {
                 variant: variant.clone(),
-                description: image.annotations.get("org.opencontainers.image.description").cloned().unwrap_or_default(),
+                description: image
+                    .annotations
+                    .get("org.opencontainers.image.description")
+                    .cloned()
+                    .unwrap_or_default(),
                 tag: (*tag).to_owned(),
                 platform,
                 compressed: image.layers.iter().map(|layer| layer.size).sum(),
@@ -60,7 +65,10 @@ fn is_better(tag: &str, than: &str) -> bool {
 }
 
 fn place(variant: &str) -> usize {
-    BUILT_IN.iter().position(|(file, _)| file.strip_suffix(".toml") == Some(variant)).unwrap_or(BUILT_IN.len())
+    BUILT_IN
+        .iter()
+        .position(|(file, _)| file.strip_suffix(".toml") == Some(variant))
+        .unwrap_or(BUILT_IN.len())
 }
 
 #[cfg(test)]
@@ -70,7 +78,9 @@ mod tests {
     #[test]
     fn the_exact_version_names_an_image_best() {
         let mut tags = ["kubelet:v1.20-cni", "kubelet:v1.20.2-cni-alpine3.15", "kubelet:v1.20.2-cni"];
-        tags.sort_by(|a, b| if is_better(a, b) { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater });
+        tags.sort_by(
+            |a, b| if is_better(a, b) { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater },
+        );
         assert_eq!(tags, ["kubelet:v1.20.2-cni", "kubelet:v1.20.2-cni-alpine3.15", "kubelet:v1.20-cni"]);
     }
 }

@@ -105,8 +105,11 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected]) -> Result<Packed, BuildE
         .par_iter()
         .with_max_len(1)
         .map(|(key, program)| {
-            let libraries =
-                if upx.is_some() { libraries(&images[program.image], program, &rules, &facts) } else { Vec::new() };
+            let libraries = if upx.is_some() {
+                libraries(&images[program.image], program, &rules, &facts)
+            } else {
+                Vec::new()
+            };
             let candidate = Candidate {
                 path: &program.path,
                 content: &program.content,
@@ -117,7 +120,8 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected]) -> Result<Packed, BuildE
                 runners: &runners,
             };
             let mut sink = build.cache.contents();
-            let outcome = kimg_pack::pack(&candidate, upx.as_ref(), &settings, &build.cache.scratch(), &mut sink)?;
+            let outcome =
+                kimg_pack::pack(&candidate, upx.as_ref(), &settings, &build.cache.scratch(), &mut sink)?;
             if upx.is_some() {
                 build.events.event(&Event::PackedProgram {
                     program: format!("{} for {}", program.path, program.platform),
@@ -205,7 +209,12 @@ fn programs(images: &[Selected], minimum: u64) -> Vec<Program> {
 }
 
 /// The loader and libraries of a program, each at the path where it is looked for.
-fn libraries(image: &Selected, program: &Program, rules: &Rules, facts: &dyn FactStore) -> Vec<(ImagePath, Content)> {
+fn libraries(
+    image: &Selected,
+    program: &Program,
+    rules: &Rules,
+    facts: &dyn FactStore,
+) -> Vec<(ImagePath, Content)> {
     let root = kimg_closure::Root { path: program.path.clone(), name: String::new(), reason: String::new() };
     let request = Request {
         tree: &image.tree,

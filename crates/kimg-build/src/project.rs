@@ -137,7 +137,9 @@ impl Project {
             "require" => kimg_pack::Mode::Require,
             "never" => kimg_pack::Mode::Never,
             other => {
-                return Err(BuildError::settings(format!("pack `{other}` is not one of auto, require and never")));
+                return Err(BuildError::settings(format!(
+                    "pack `{other}` is not one of auto, require and never"
+                )));
             }
         };
         let codec = flags.compression.as_deref().or(settings.compression.as_deref()).unwrap_or("gzip");
@@ -188,7 +190,11 @@ impl Project {
         Ok(known)
     }
 
-    fn choose_variants(settings: &Settings, known: &Variants, flags: &Overrides) -> Result<Vec<Variant>, BuildError> {
+    fn choose_variants(
+        settings: &Settings,
+        known: &Variants,
+        flags: &Overrides,
+    ) -> Result<Vec<Variant>, BuildError> {
         let names = match (&flags.variants[..], &settings.variants) {
             ([], None) => known.order.clone(),
             ([], Some(named)) => named.clone(),
@@ -229,10 +235,16 @@ impl Project {
         Ok(platforms)
     }
 
-    fn choose_packages(settings: &Settings, folder: &Path, flags: &Overrides) -> Result<Packages, BuildError> {
+    fn choose_packages(
+        settings: &Settings,
+        folder: &Path,
+        flags: &Overrides,
+    ) -> Result<Packages, BuildError> {
         if flags.sample {
             if !flags.repositories.is_empty() || !flags.keys.is_empty() {
-                return Err(BuildError::settings("`--sample` brings its own repository and keys: leave the others out"));
+                return Err(BuildError::settings(
+                    "`--sample` brings its own repository and keys: leave the others out",
+                ));
             }
             return Ok(Packages::Sample);
         }
@@ -251,7 +263,9 @@ impl Project {
             (said, _) => said.iter().map(|r| parse_repository(r)).collect::<Result<_, _>>()?,
         };
         if repositories.is_empty() {
-            return Err(BuildError::settings("`repositories` is empty: packages have to come from somewhere"));
+            return Err(BuildError::settings(
+                "`repositories` is empty: packages have to come from somewhere",
+            ));
         }
         let keys = if flags.keys.is_empty() {
             settings.keys.iter().flatten().map(|k| folder.join(k)).collect()
@@ -317,7 +331,9 @@ fn parse_output(text: &str) -> Result<Output, BuildError> {
         (_, Some(path)) => path,
         (OutputForm::Oci, None) => "out".into(),
         (_, None) => {
-            return Err(BuildError::settings(format!("output `{text}` has no dest: a file, or - for standard output")));
+            return Err(BuildError::settings(format!(
+                "output `{text}` has no dest: a file, or - for standard output"
+            )));
         }
     };
     Ok(Output { form, destination })
@@ -337,7 +353,9 @@ fn own_program(written: &ProgramSettings, folder: &Path) -> Result<OwnProgram, B
         (None, Some(url)) => {
             let location: Location = url.parse().map_err(|e: LocationError| wrong(e.to_string()))?;
             if location.is_remote() && sha256.is_none() {
-                return Err(wrong("an address needs the SHA-256 of its file beside it: sha256 = \"…\"".into()));
+                return Err(wrong(
+                    "an address needs the SHA-256 of its file beside it: sha256 = \"…\"".into(),
+                ));
             }
             location
         }
@@ -367,21 +385,30 @@ mod tests {
     fn nothing_said_is_everything_from_alpines_own_mirror() {
         let all = project("", &Overrides::default()).unwrap();
         assert_eq!((all.variants.len(), all.platforms.len()), (6, 3));
-        let Packages::Repositories { repositories, keys } = all.packages else { panic!("the sample was not asked for") };
-        assert_eq!(repositories[1].location.to_string(), "https://dl-cdn.alpinelinux.org/alpine/latest-stable/community");
+        let Packages::Repositories { repositories, keys } = all.packages else {
+            panic!("the sample was not asked for")
+        };
+        assert_eq!(
+            repositories[1].location.to_string(),
+            "https://dl-cdn.alpinelinux.org/alpine/latest-stable/community"
+        );
         assert!(keys.is_empty());
     }
 
     #[test]
     fn a_flag_wins_over_the_file_and_paths_of_the_file_start_at_it() {
-        let toml = "variants = ['plain']\nrepositories = ['repo', '@edge /edge']\nkeys = ['keys']\noutput = ['o']";
+        let toml =
+            "variants = ['plain']\nrepositories = ['repo', '@edge /edge']\nkeys = ['keys']\noutput = ['o']";
         let flags = Overrides { variants: vec!["cni".into()], ..Overrides::default() };
         let project = project(toml, &flags).unwrap();
         assert_eq!(project.variants[0].name, "cni");
         assert_eq!(project.outputs[0].destination, Path::new("/project/o"));
         let Packages::Repositories { repositories, keys } = project.packages else { panic!("no sample") };
         assert_eq!(repositories[0].location, Location::Path("/project/repo".into()));
-        assert_eq!((repositories[1].tag.as_deref(), keys), (Some("edge"), vec![PathBuf::from("/project/keys")]));
+        assert_eq!(
+            (repositories[1].tag.as_deref(), keys),
+            (Some("edge"), vec![PathBuf::from("/project/keys")])
+        );
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use kimg_core::Origin;
 use kimg_image::Tagged;
 use kimg_report::{
-    BuildReport, Contributor, Fetched, ImageReport, LayerReport, LeftOut, LeftOutOf, Missing, NotRun, PackReport,
+    BuildReport, Contributor, Fetched, ImageReport, LayerReport, LeftOut, LeftOutOf, Missing, NotRun,
+    PackReport,
 };
 
 use crate::inputs::Inputs;
@@ -27,7 +28,9 @@ pub(crate) fn report(
     kubernetes.dedup();
     let mut reports = Vec::new();
     for (place, image) in images.iter().enumerate() {
-        let Some((_, tagged)) = joined.iter().find(|(variant, _)| *variant == image.variant) else { continue };
+        let Some((_, tagged)) = joined.iter().find(|(variant, _)| *variant == image.variant) else {
+            continue;
+        };
         let Some(built) = tagged.image.images.iter().find(|i| i.platform == image.platform) else { continue };
         reports.push(ImageReport {
             variant: project.variants[image.variant].name.clone(),
@@ -37,7 +40,10 @@ pub(crate) fn report(
             digest: built.descriptor.digest,
             compressed: layers[place].iter().map(|l| l.info.size).sum(),
             extracted: layers[place].iter().map(|l| l.info.tar_size).sum(),
-            layers: layers[place].iter().map(|layer| layer_report(project, images, layers, place, layer)).collect(),
+            layers: layers[place]
+                .iter()
+                .map(|layer| layer_report(project, images, layers, place, layer))
+                .collect(),
             contributors: contributors(image),
             packed: packed.programs[place].iter().map(pack_report).collect(),
             left_out: left_out(image),
@@ -71,8 +77,10 @@ fn layer_report(
             && images[other].platform == images[place].platform
             && layers[other].iter().any(|l| l.info.digest == layer.info.digest)
     };
-    let shared_with =
-        (0..images.len()).filter(|i| same(*i)).map(|i| project.variants[images[i].variant].name.clone()).collect();
+    let shared_with = (0..images.len())
+        .filter(|i| same(*i))
+        .map(|i| project.variants[images[i].variant].name.clone())
+        .collect();
     LayerReport {
         name: layer.name.clone(),
         digest: layer.info.digest,
@@ -96,8 +104,10 @@ fn contributors(image: &Selected) -> Vec<Contributor> {
         counted.0 += entry.size();
         counted.1 += 1;
     }
-    let mut all: Vec<_> =
-        by_origin.into_iter().map(|(name, (extracted, files))| Contributor { name, extracted, files }).collect();
+    let mut all: Vec<_> = by_origin
+        .into_iter()
+        .map(|(name, (extracted, files))| Contributor { name, extracted, files })
+        .collect();
     all.sort_by(|a, b| b.extracted.cmp(&a.extracted).then_with(|| a.name.cmp(&b.name)));
     all
 }
@@ -136,7 +146,10 @@ fn not_run(image: &Selected) -> Vec<NotRun> {
     let mut all: Vec<_> = image
         .not_run
         .iter()
-        .map(|(package, script)| NotRun { package: package.clone(), script: script.trim_start_matches('.').to_owned() })
+        .map(|(package, script)| NotRun {
+            package: package.clone(),
+            script: script.trim_start_matches('.').to_owned(),
+        })
         .collect();
     all.sort();
     all.dedup();

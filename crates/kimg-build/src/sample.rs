@@ -20,7 +20,8 @@ pub(crate) fn lay_out(cache: &Cache) -> Result<(Vec<Repository>, Vec<PathBuf>), 
     let keys = folder.join("keys");
     if !folder.is_dir() {
         // Under another name until it is whole: another process may be laying it out too.
-        let scratch = tempfile::tempdir_in(cache.scratch()).map_err(BuildError::disk("laying out the sample"))?;
+        let scratch =
+            tempfile::tempdir_in(cache.scratch()).map_err(BuildError::disk("laying out the sample"))?;
         let disk = || BuildError::disk("laying out the sample");
         for (path, bytes) in &sample.files {
             let path = scratch.path().join("repo").join(path);

@@ -168,7 +168,8 @@ impl Selected {
 
 /// A program of one's own that stands for a root goes where that root is wanted; any other goes everywhere.
 fn wanted_here(project: &Project, variant: &Variant, own: &OwnProgram) -> bool {
-    variant.roots.iter().any(|r| stands_for(own, r)) || !project.known_roots.iter().any(|r| stands_for(own, r))
+    variant.roots.iter().any(|r| stands_for(own, r))
+        || !project.known_roots.iter().any(|r| stands_for(own, r))
 }
 
 /// Makes the links of busybox's applets: all of them for whole packages, else those that roots ask for and
@@ -249,7 +250,8 @@ fn place_roots(
                 variant: variant.name.clone(),
                 platform: inputs.platform,
                 reason: root.reason.clone(),
-                hint: "the chosen packages do not hold it; `package` in the variant names the one that does".into(),
+                hint: "the chosen packages do not hold it; `package` in the variant names the one that does"
+                    .into(),
             });
         }
         let layer = variant.layers.iter().position(|l| l.name == root.layer).unwrap_or(0);
@@ -263,7 +265,13 @@ fn place_roots(
                     Locate::Command(command) => command.clone(),
                     Locate::Path(_) => path.file_name().unwrap_or(root.name()).to_owned(),
                 };
-                placed.push(Placed { path, name, reason: root.reason.clone(), layer, root: Some(root.clone()) });
+                placed.push(Placed {
+                    path,
+                    name,
+                    reason: root.reason.clone(),
+                    layer,
+                    root: Some(root.clone()),
+                });
             }
         }
     }
@@ -273,7 +281,8 @@ fn place_roots(
 /// Moves a program to another folder; of a link, the program it leads to is put there.
 fn relocate(tree: &mut FileTree, from: &ImagePath, folder: &ImagePath) -> Result<ImagePath, BuildError> {
     let name = from.file_name().unwrap_or_default();
-    let wrong = |to: &ImagePath, why: String| BuildError::Relocate { from: from.clone(), to: to.clone(), why };
+    let wrong =
+        |to: &ImagePath, why: String| BuildError::Relocate { from: from.clone(), to: to.clone(), why };
     let to = folder.join(name).map_err(|e| wrong(folder, e.to_string()))?;
     let end = tree.resolve(from).map_err(|e| wrong(&to, e.to_string()))?;
     let entry = tree.get(&end.path).cloned().ok_or_else(|| wrong(&to, "it is a folder".into()))?;
@@ -312,7 +321,11 @@ pub fn record(selected: &mut Selected, alpine: Option<&str>) -> Result<(), Build
     let database = kimg_apk::installed_db(&packages, &selected.image_tree());
     let mut texts = vec![
         ("/lib/apk/db/installed", database, "the packages that the image's files come from, for scanners"),
-        ("/etc/apk/world", kimg_apk::world_file(selected.world.iter().map(String::as_str)), "what was asked for"),
+        (
+            "/etc/apk/world",
+            kimg_apk::world_file(selected.world.iter().map(String::as_str)),
+            "what was asked for",
+        ),
     ];
     let release = ImagePath::new("/etc/os-release").map_err(|e| BuildError::settings(e.to_string()))?;
     if let Some(branch) = alpine

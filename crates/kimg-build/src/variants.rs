@@ -85,7 +85,10 @@ mod tests {
         for name in ["flannel", "cni", "kubeadm-cni"] {
             let variant = kimg_core::variant::resolve(name, &all.written).unwrap();
             let has = |version: &str| {
-                variant.entrypoint_for(&version.parse().unwrap()).iter().any(|w| w.starts_with("--network-plugin"))
+                variant
+                    .entrypoint_for(&version.parse().unwrap())
+                    .iter()
+                    .any(|w| w.starts_with("--network-plugin"))
             };
             assert!(has("1.20.2") && has("1.23.17") && !has("1.24.0") && !has("1.34.2"), "{name}");
         }

@@ -67,7 +67,9 @@ pub fn wishes(
                 variant: variant.name.clone(),
                 platform,
                 reason: root.reason.clone(),
-                hint: format!("no package of these repositories provides `{wish}`: is `community` among them?"),
+                hint: format!(
+                    "no package of these repositories provides `{wish}`: is `community` among them?"
+                ),
             });
         }
     }
@@ -95,12 +97,15 @@ pub fn stands_for(own: &OwnProgram, root: &Root) -> bool {
     match &root.locate {
         Locate::Command(command) => {
             let folder = install.parent().map(|p| p.to_string()).unwrap_or_default();
-            name == command && (COMMAND_PATH.contains(&folder.as_str()) || root.install.as_ref().is_some_and(|i| i.as_str() == folder))
+            name == command
+                && (COMMAND_PATH.contains(&folder.as_str())
+                    || root.install.as_ref().is_some_and(|i| i.as_str() == folder))
         }
         Locate::Path(path) if path == install.as_str() => true,
         Locate::Path(path) => {
             let wanted = path.rsplit('/').next().unwrap_or_default();
-            wanted == name && root.install.as_ref().is_some_and(|folder| install.parent().as_ref() == Some(folder))
+            wanted == name
+                && root.install.as_ref().is_some_and(|folder| install.parent().as_ref() == Some(folder))
         }
     }
 }
@@ -115,12 +120,16 @@ fn kubernetes_version(
         |why: String| BuildError::NoVersion { variant: variant.name.clone(), from: command.clone(), why };
     let own = programs.iter().find(|p| p.program.install.file_name() == Some(command));
     if let Some(own) = own {
-        return own.version.clone().ok_or_else(|| no_version("the program of one's own has no `version`".into()));
+        return own
+            .version
+            .clone()
+            .ok_or_else(|| no_version("the program of one's own has no `version`".into()));
     }
     let wish = dependency(variant, &format!("cmd:{command}"))?;
     let providers = solver.providers(&wish);
     let Some((_, record)) = providers.first() else {
         return Err(no_version(format!("no package provides `cmd:{command}`")));
     };
-    KubernetesVersion::from_package_version(&record.version.to_string()).map_err(|e| no_version(e.to_string()))
+    KubernetesVersion::from_package_version(&record.version.to_string())
+        .map_err(|e| no_version(e.to_string()))
 }

@@ -54,7 +54,13 @@ pub(crate) fn run(args: &FilesArgs) -> Result<ExitCode, Failure> {
 }
 
 fn table(image: &Selected, named: Option<String>) -> Table {
-    let mut columns = vec![Column::left("Path"), Column::right("Size"), Column::left("From"), Column::left("Layer"), Column::left("Why")];
+    let mut columns = vec![
+        Column::left("Path"),
+        Column::right("Size"),
+        Column::left("From"),
+        Column::left("Layer"),
+        Column::left("Why"),
+    ];
     if named.is_some() {
         columns.insert(0, Column::left("Image"));
     }
@@ -69,7 +75,8 @@ fn table(image: &Selected, named: Option<String>) -> Table {
             Kind::Symlink { target } => format!("→ {target}"),
             _ => kimg_report::size(entry.size()),
         };
-        let mut row = vec![path.to_string(), size, from, image.layers[*layer].clone(), reason(image, path, entry)];
+        let mut row =
+            vec![path.to_string(), size, from, image.layers[*layer].clone(), reason(image, path, entry)];
         if let Some(name) = &named {
             row.insert(0, name.clone());
         }

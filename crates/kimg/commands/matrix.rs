@@ -27,8 +27,15 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     if new == old {
         eprintln!("{} is up to date", path.display());
     } else if args.check {
-        return Err(Failure::new(ErrorClass::Stale, format!("the size matrix in {} is stale", path.display()))
-            .hint(format!("`kimg matrix --layout {} --readme {}` writes it", args.layout.display(), path.display())));
+        return Err(Failure::new(
+            ErrorClass::Stale,
+            format!("the size matrix in {} is stale", path.display()),
+        )
+        .hint(format!(
+            "`kimg matrix --layout {} --readme {}` writes it",
+            args.layout.display(),
+            path.display()
+        )));
     } else {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder)?;

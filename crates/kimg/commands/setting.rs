@@ -32,7 +32,11 @@ pub(crate) fn settings(config: Option<&Path>) -> Result<(Settings, PathBuf, bool
 }
 
 impl Setting {
-    pub(crate) fn new(selection: &Selection, build: Option<&BuildArgs>, update_lock: Option<bool>) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        selection: &Selection,
+        build: Option<&BuildArgs>,
+        update_lock: Option<bool>,
+    ) -> Result<Self, Failure> {
         let (settings, folder, in_project) = settings(selection.config.as_deref())?;
         let mut flags = Overrides {
             variants: selection.variants.clone(),
@@ -63,10 +67,13 @@ impl Setting {
             Some(false) => LockUse::Follow(lock_path),
             None if selection.locked => LockUse::Locked(lock_path),
             // The sample and one-off builds without a project leave no lock behind.
-            None if selection.lock.is_some() || (in_project && !selection.sample) => LockUse::Follow(lock_path),
+            None if selection.lock.is_some() || (in_project && !selection.sample) => {
+                LockUse::Follow(lock_path)
+            }
             None => LockUse::None,
         };
-        let fetcher = if selection.offline { Fetcher::offline() } else { Fetcher::new(selection.retry_times) };
+        let fetcher =
+            if selection.offline { Fetcher::offline() } else { Fetcher::new(selection.retry_times) };
         if let Some(threads) = selection.threads {
             // A second call in one process would fail; there is none.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();

@@ -60,12 +60,17 @@ fn answer(image: &Selected, path: &ImagePath) -> (bool, String) {
         return (true, chain.to_string());
     }
     match image.tree.get(&real) {
-        Some(entry) if image.files.contains_key(&real) => {
-            (true, format!("`{real}` is in the image with the whole of {}, and nothing needs it", origin(&entry.origin)))
-        }
-        Some(entry) => {
-            (false, format!("`{real}` is not in the image: {} has it, and nothing needs it", origin(&entry.origin)))
-        }
+        Some(entry) if image.files.contains_key(&real) => (
+            true,
+            format!(
+                "`{real}` is in the image with the whole of {}, and nothing needs it",
+                origin(&entry.origin)
+            ),
+        ),
+        Some(entry) => (
+            false,
+            format!("`{real}` is not in the image: {} has it, and nothing needs it", origin(&entry.origin)),
+        ),
         None => (false, format!("`{real}` is not in the image, and no chosen package has it")),
     }
 }

@@ -94,9 +94,11 @@ fn merge(
     into.entrypoint.extend(variant.entrypoint);
     into.files.extend(variant.files);
     for root in variant.roots {
-        // A root named again is said anew: the later words count, in the place of the first.
-        let same =
-            |r: &written::Root| r.command == root.command && r.path == root.path && r.install == root.install;
+        // A root named again for the same versions is said anew: the later words count, in the place of the first.
+        let named = |r: &written::Root| {
+            (r.command.clone(), r.path.clone(), r.install.clone(), r.since.clone(), r.before.clone())
+        };
+        let same = |r: &written::Root| named(r) == named(&root);
         match into.roots.iter_mut().find(|r| same(r)) {
             Some(earlier) => *earlier = root,
             None => into.roots.push(root),
@@ -293,7 +295,8 @@ mod tests {
             extends = ["plain"]
             root = [{ command = "mount", reason = "elsewhere", layer = "kubelet", since = "1.24" }]
         "#;
-        let plain = PLAIN.replace("reason = \"mounts volumes\"", "reason = \"mounts volumes\"\nbefore = \"1.24\"");
+        let plain =
+            PLAIN.replace("reason = \"mounts volumes\"", "reason = \"mounts volumes\"\nbefore = \"1.24\"");
         let later = resolve("later", &variants(&[&plain, later])).unwrap();
         let layer_of_mount = |version: &str| {
             let roots = later.roots_for(&version.parse().unwrap());

@@ -85,8 +85,8 @@ const PLACES: [(&str, &str); 4] = [
     (
         "usr/sbin",
         "add-shell addgroup adduser arping brctl chpasswd chroot crond delgroup deluser ether-wake fbset \
-         killall5 loadfont nanddump nandwrite nbd-client ntpd partprobe rdate rdev readahead remove-s \
-         hell rfkill sendmail setfont setlogcons",
+         killall5 loadfont nanddump nandwrite nbd-client ntpd partprobe rdate rdev readahead remove-shell \
+         rfkill sendmail setfont setlogcons",
     ),
 ];
 
