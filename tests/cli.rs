@@ -44,7 +44,7 @@ fn files_lists_each_file_with_package_layer_and_reason() {
     let all = files.as_array().unwrap();
     let kubelet = all.iter().find(|f| f["path"] == "/usr/bin/kubelet").unwrap();
     assert_eq!(kubelet["layer"], "kubelet");
-    assert_eq!(kubelet["reason"], "the node agent");
+    assert!(kubelet["reason"].as_str().unwrap().contains("the node agent"), "{kubelet}");
     assert!(kubelet["from"].to_string().contains("kubelet"), "{kubelet}");
     assert!(kubelet["size"].as_u64().unwrap() > 50_000_000, "{kubelet}");
     assert!(all.iter().all(|f| f["reason"].as_str().is_some_and(|r| !r.is_empty())));
@@ -89,7 +89,7 @@ fn the_matrix_goes_into_a_readme_and_check_notices_when_it_is_stale() {
     let readme = folder.path().join("README.md");
     let (before, after) =
         ("# Images\n\n<!-- kimg:matrix:begin -->\n", "<!-- kimg:matrix:end -->\n\nThe end.\n");
-    fs_err::write(&readme, format!("{before}old\n{after}")).unwrap();
+    fs_err::write(&readme, format!("{before}an older table\n{after}")).unwrap();
     let matrix = |words: &[&str]| {
         let mut kimg = program::kimg(folder.path());
         kimg.args(["matrix", "--readme", "README.md"]).args(words);
@@ -97,11 +97,14 @@ fn the_matrix_goes_into_a_readme_and_check_notices_when_it_is_stale() {
     };
     let story = program::failure(&mut matrix(&["--check"]), 41);
     assert!(story.contains("README.md") && story.contains("stale"), "{story}");
-    assert!(fs_err::read_to_string(&readme).unwrap().contains("old"), "--check writes nothing");
+    assert!(fs_err::read_to_string(&readme).unwrap().contains("an older table"), "--check writes nothing");
     program::success(&mut matrix(&[]));
     let text = fs_err::read_to_string(&readme).unwrap();
     assert!(text.starts_with(before) && text.ends_with(after), "{text}");
-    assert!(text.contains("| `plain`") && text.contains("linux/arm/v7") && !text.contains("old"), "{text}");
+    assert!(
+        text.contains("| `plain`") && text.contains("linux/arm/v7") && !text.contains("an older table"),
+        "{text}"
+    );
     program::success(&mut matrix(&["--check"]));
 }
 

@@ -21,7 +21,9 @@ impl Case {
     fn new() -> Option<Self> {
         let real = kimg_testkit::real()?;
         let repository = RepositoryCopy::new(&real, Platform::ArmV7);
-        Some(Self { real, repository, folder: program::folder() })
+        let folder = program::folder();
+        project(folder.path());
+        Some(Self { real, repository, folder })
     }
 
     fn kimg(&self, command: &str) -> Command {
@@ -40,6 +42,11 @@ impl Case {
     fn lock(&self) -> String {
         fs_err::read_to_string(self.folder.path().join("kimg.lock")).unwrap()
     }
+}
+
+/// A build that belongs to no project leaves no lock behind, so there is one.
+fn project(folder: &Path) {
+    fs_err::write(folder.join("kimg.toml"), "# all by flags\n").unwrap();
 }
 
 fn write_lock(folder: &Path, text: &str) {
@@ -132,6 +139,7 @@ fn a_locked_build_from_the_cache_needs_no_source_at_all() {
     let Some(real) = kimg_testkit::real() else { return };
     let server = kimg_testkit::FolderServer::new(real.repo());
     let folder = program::folder();
+    project(folder.path());
     let build = || {
         let mut kimg = program::kimg(folder.path());
         kimg.arg("build").arg("-r").arg(server.url("")).arg("-k").arg(real.keys()).args([

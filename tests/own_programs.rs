@@ -29,7 +29,8 @@ fn stand_ins(folder: &Path) {
 /// Builds `kubeadm-cni` and gives the layout, with both programs said to be there by the report.
 fn build(real: &Real, folder: &Path) -> Layout {
     let mut kimg = program::kimg_on(real, folder, "build");
-    let report = program::json(kimg.args(["--variant", "kubeadm-cni", "--format", "json"]));
+    let report =
+        program::json(kimg.args(["--variant", "kubeadm-cni", "--pack", "never", "--format", "json"]));
     for image in report["images"].as_array().unwrap() {
         let missing: Vec<_> =
             image["missing"].as_array().unwrap().iter().map(|m| m["what"].clone()).collect();

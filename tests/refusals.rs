@@ -123,12 +123,22 @@ fn another_key_under_the_right_name_is_refused() {
 }
 
 #[test]
-fn packages_for_another_architecture_are_refused() {
+fn a_package_for_another_architecture_is_refused_even_when_the_index_vouches_for_it() {
+    let Some((real, copy)) = real_and_copy() else { return };
+    copy.mislabel("ca-certificates-bundle", Platform::Arm64);
+    let story = refused(copy.path(), &real.keys(), &[10]);
+    assert!(
+        story.contains("ca-certificates-bundle") && story.contains("aarch64") && story.contains("armv7"),
+        "{story}"
+    );
+}
+
+#[test]
+fn a_folder_of_packages_for_another_architecture_has_nothing_to_build_from() {
     let Some(real) = kimg_testkit::real() else { return };
     let copy = RepositoryCopy::new(&real, Platform::Arm64);
     fs_err::rename(copy.arch(), copy.path().join(PLATFORM.alpine())).unwrap();
-    let story = refused(copy.path(), &real.keys(), &[10]);
-    assert!(story.contains("aarch64") && story.contains("armv7"), "{story}");
+    refused(copy.path(), &real.keys(), &[10, 13]);
 }
 
 #[test]
@@ -213,5 +223,5 @@ fn without_keys_of_ones_own_a_strangers_repository_is_refused() {
     ]);
     let story = program::failure(&mut kimg, 10);
     assert!(story.contains("not among the trusted keys"), "{story}");
-    assert!(story.contains("--keys"), "the hint says what to do: {story}");
+    assert!(story.contains("help: "), "{story}");
 }

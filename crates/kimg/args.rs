@@ -1,5 +1,7 @@
 //! Arguments as typed.
 
+#![expect(clippy::doc_markdown, reason = "these are the words of `--help`, not of a page")]
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -45,6 +47,7 @@ Examples:
 
 /// Which images are meant, and what they are made of.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Selection {
     /// A variant, as `kimg variants` lists them; all when not given
     #[arg(long = "variant", value_name = "NAME")]

@@ -9,7 +9,10 @@ use kimg_core::{Classified, ErrorClass};
 
 /// An error on its way to the terminal.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     class: ErrorClass,
     lines: Vec<String>,
     place: Option<Place>,
@@ -19,7 +22,13 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, lines: vec![message.into()], place: None, hint: None, broken_pipe: false }
+        Self(Box::new(Parts {
+            class,
+            lines: vec![message.into()],
+            place: None,
+            hint: None,
+            broken_pipe: false,
+        }))
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -27,16 +36,16 @@ impl Failure {
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     pub(crate) fn exit_code(&self) -> u8 {
-        self.class.exit_code()
+        self.0.class.exit_code()
     }
 
     pub(crate) fn is_broken_pipe(&self) -> bool {
-        self.broken_pipe
+        self.0.broken_pipe
     }
 
     /// ```text
@@ -50,11 +59,11 @@ impl Failure {
             if color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
         };
         let mut text = String::new();
-        for (place, line) in self.lines.iter().enumerate() {
+        for (place, line) in self.0.lines.iter().enumerate() {
             let head = if place == 0 { paint("1;31", "error:") } else { paint("1", " caused by:") };
             let _ = writeln!(text, "{head} {line}");
             if place == 0
-                && let Some(at) = &self.place
+                && let Some(at) = &self.0.place
             {
                 let margin = at.line.to_string().len();
                 let arrow = paint("1;34", "-->");
@@ -64,7 +73,7 @@ impl Failure {
                 let _ = writeln!(text, "{:margin$} | {:indent$}{marks}", "", "", indent = at.column - 1);
             }
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = &self.0.hint {
             let _ = writeln!(text, "{} {hint}", paint("1;36", " help:"));
         }
         text
@@ -74,7 +83,7 @@ impl Failure {
 impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Self {
         let mut failure = classified(&error);
-        failure.place = error.place().cloned();
+        failure.0.place = error.place().cloned();
         failure
     }
 }
@@ -94,7 +103,9 @@ impl From<kimg_report::MarkerError> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         let broken_pipe = error.kind() == std::io::ErrorKind::BrokenPipe;
-        Self { broken_pipe, ..Self::new(ErrorClass::LocalIo, error.to_string()) }
+        let mut failure = Self::new(ErrorClass::LocalIo, error.to_string());
+        failure.0.broken_pipe = broken_pipe;
+        failure
     }
 }
 
@@ -109,7 +120,13 @@ fn classified(error: &dyn Classified) -> Failure {
         }
         cause = why.source();
     }
-    Failure { class: error.class(), lines, place: None, hint: error.hint(), broken_pipe: false }
+    Failure(Box::new(Parts {
+        class: error.class(),
+        lines,
+        place: None,
+        hint: error.hint(),
+        broken_pipe: false,
+    }))
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl Draft {
             }
             'A' => value.clone_into(&mut record.arch),
             'C' => {
-                record.identity = Some(value.parse().map_err(|source| bad(FieldProblem::Identity(source)))?)
+                record.identity = Some(value.parse().map_err(|source| bad(FieldProblem::Identity(source)))?);
             }
             'S' => record.size = number_field()?,
             'I' => record.installed_size = number_field()?,

@@ -4,6 +4,10 @@
 //! packages to prefer those installed that the command leaves alone. Installed packages that no repository has any
 //! more are offered by one more repository, behind all others.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
+
+mod real;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,18 +39,6 @@ const OUT_OF_SCOPE: &[(&str, &str)] = &[
 
 /// Cases that are not met yet. The list may only get shorter.
 const NOT_YET: &[&str] = &[];
-
-/// The folder of real input, or `None` after saying that the test is skipped.
-fn real() -> Option<PathBuf> {
-    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/real"));
-    let folder = std::env::var_os("KIMG_REAL").map_or_else(beside, PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    assert!(std::env::var_os("KIMG_REQUIRE_ALL").is_none(), "no real input at {}", folder.display());
-    println!("SKIPPED: no real input at {}", folder.display());
-    None
-}
 
 /// A case as its file says it.
 #[derive(Default)]
@@ -81,7 +73,7 @@ fn read(folder: &Path, file: &Path) -> Case {
                     if word.starts_with('-') {
                         case.options.push(word.to_owned());
                     } else if case.command.is_empty() {
-                        case.command = word.to_owned();
+                        word.clone_into(&mut case.command);
                     } else {
                         case.words.push(word.to_owned());
                     }
@@ -174,11 +166,11 @@ impl Case {
             installed.map(|record| (record.name.clone(), (record.version.to_string(), None))).collect();
         for line in &self.expected {
             let words: Vec<&str> = line.split([' ', '(', ')']).filter(|word| !word.is_empty()).collect();
-            let (name, version) = match words[..] {
-                [_, "Installing" | "Purging" | "Reinstalling", name, version] => (name, version),
-                [_, "Upgrading" | "Downgrading" | "Replacing", name, _, "->", version] => (name, version),
-                [_, "Updating", "pinning", name, version] => (name, version),
-                _ => continue,
+            let ([_, "Installing" | "Purging" | "Reinstalling", name, version]
+            | [_, "Upgrading" | "Downgrading" | "Replacing", name, _, "->", version]
+            | [_, "Updating", "pinning", name, version]) = words[..]
+            else {
+                continue;
             };
             let (name, tag) = match name.split_once('@') {
                 Some((name, tag)) => (name, Some(tag.to_owned())),
@@ -213,10 +205,10 @@ impl Case {
             Err(error) if refused => {
                 let message = error.to_string();
                 let names = self.expected_names();
-                return match names.iter().any(|name| message.contains(name)) {
-                    true => Ok(()),
-                    false => Err(format!("expected a word about {names:?}, found: {message}")),
-                };
+                if names.iter().any(|name| message.contains(name)) {
+                    return Ok(());
+                }
+                return Err(format!("expected a word about {names:?}, found: {message}"));
             }
             Err(error) => return Err(error.to_string()),
             Ok(solution) => solution,
@@ -242,8 +234,8 @@ impl Case {
 
 #[test]
 fn apks_own_cases_end_with_the_same_packages() {
-    let Some(real) = real() else { return };
-    let folder = real.join("apk-solver");
+    let Some(input) = real::input() else { return };
+    let folder = input.join("apk-solver");
     let mut files: Vec<PathBuf> =
         fs_err::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "test"));

@@ -2,6 +2,8 @@
 //!
 //! Where nothing else is said, apk 2.12.7 answers the same on the same repositories.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
+
 use std::sync::Arc;
 
 use kimg_apk::{
@@ -131,18 +133,16 @@ fn a_choice_that_leads_nowhere_is_taken_back() {
     assert_eq!(chosen("v 2 | D:missing\nv 1", "v"), "v-1");
 }
 
-/// apk decides without going back, and refuses this.
+/// The two choices for `z` fail for the version of `x1` that was chosen first of all; the nineteen after it are
+/// none of their business, or there would be half a million ways to try.
 #[test]
 fn it_goes_back_over_choices_that_had_no_part_in_a_failure() {
-    let mut lines = String::from("top 1 | D:end\nend 1 | D:x1=1 y1=1");
-    for number in 1..=20 {
-        for letter in ["x", "y"] {
-            lines += &format!("\n{letter}{number} 1\n{letter}{number} 2");
-        }
-    }
-    let others = (2..=20).map(|number| format!("x{number} y{number}")).collect::<Vec<_>>().join(" ");
-    let answer = chosen(&lines, &format!("x1 {others} y1 top"));
-    assert!(answer.contains(" x1-1 ") && answer.contains(" x20-2 ") && answer.contains(" y1-1 "), "{answer}");
+    let numbers = || 1..=20;
+    let versions: Vec<String> = numbers().map(|number| format!("x{number} 1\nx{number} 2")).collect();
+    let lines = format!("z 2 | D:p\nz 1 | D:q\np 1 | D:x1=1\nq 1 | D:x1=1\n{}", versions.join("\n"));
+    let world: Vec<String> = numbers().map(|number| format!("x{number}")).collect();
+    let answer = chosen(&lines, &format!("{} z", world.join(" ")));
+    assert!(answer.starts_with("p-1 x1-1 x10-2 ") && answer.ends_with(" x9-2 z-2"), "{answer}");
 }
 
 #[test]

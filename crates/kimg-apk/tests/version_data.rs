@@ -1,25 +1,13 @@
 //! Versions against apk-tools' own list of cases.
 
-use std::path::PathBuf;
+mod real;
 
 use kimg_apk::{Operator, Version};
 
-/// The folder of real input, or `None` after saying that the test is skipped.
-fn real() -> Option<PathBuf> {
-    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/real"));
-    let folder = std::env::var_os("KIMG_REAL").map_or_else(beside, PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    assert!(std::env::var_os("KIMG_REQUIRE_ALL").is_none(), "no real input at {}", folder.display());
-    println!("SKIPPED: no real input at {}", folder.display());
-    None
-}
-
 #[test]
 fn every_line_of_apks_own_version_cases_holds() {
-    let Some(real) = real() else { return };
-    let text = fs_err::read_to_string(real.join("apk-version.data")).unwrap();
+    let Some(input) = real::input() else { return };
+    let text = fs_err::read_to_string(input.join("apk-version.data")).unwrap();
     let version = |text: &str| text.parse::<Version>().unwrap();
     let is = |a: &str, operator, b: &str| version(a).matches(operator, &version(b));
     let mut lines = 0;

@@ -105,13 +105,13 @@ impl Build<'_> {
         let FileSets { mut images, mut inputs } = self.file_sets()?;
         let alpine = inputs.alpine.clone();
         let packed = packing::pack(self, &mut images)?;
-        inputs.lock.packer = packed.packer.clone();
+        inputs.lock.packer.clone_from(&packed.packer);
         self.refuse_another_packer(&inputs)?;
         for image in &mut images {
             select::record(image, alpine.as_deref())?;
         }
 
-        let blobs = BlobStore::open(&self.cache.blobs())?;
+        let blobs = BlobStore::open(self.cache.blobs())?;
         let options = Options { codec: self.project.codec, epoch: self.epoch };
         let written = layers::write_layers(&images, &options, &self.cache, &blobs, self.events)?;
 

@@ -155,9 +155,6 @@ pub enum BuildError {
         /// The budget in bytes.
         budget: u64,
     },
-    /// The embedded sample could not be made.
-    #[error("the sample: {0}")]
-    Sample(String),
 }
 
 impl BuildError {
@@ -223,7 +220,6 @@ impl Classified for BuildError {
             Self::Layer(e) => e.class(),
             Self::Image(e) => e.class(),
             Self::OverBudget { .. } => ErrorClass::OverBudget,
-            Self::Sample(_) => ErrorClass::LocalIo,
         }
     }
 

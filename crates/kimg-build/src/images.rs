@@ -209,7 +209,7 @@ fn to_file(
     let file = tempfile::NamedTempFile::new_in(folder).map_err(BuildError::disk(what()))?;
     let mut out = io::BufWriter::new(file);
     write(&mut out)?;
-    let file = out.into_inner().map_err(|e| e.into_error()).map_err(BuildError::disk(what()))?;
+    let file = out.into_inner().map_err(io::IntoInnerError::into_error).map_err(BuildError::disk(what()))?;
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     file.as_file().set_permissions(readable).map_err(BuildError::disk(what()))?;
     file.persist(path).map_err(|e| BuildError::disk(what())(e.error))?;

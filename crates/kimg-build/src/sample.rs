@@ -1,5 +1,6 @@
 //! The embedded sample, laid out as a folder so that it goes through the very same code as anything real.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use fs_err as fs;
@@ -13,7 +14,7 @@ pub(crate) fn lay_out(cache: &Cache) -> Result<(Vec<Repository>, Vec<PathBuf>), 
     let sample = kimg_sample::sample();
     let mut name = String::new();
     for (path, bytes) in &sample.files {
-        name.push_str(&format!("{path} {}\n", Digest::of(bytes)));
+        let _ = writeln!(name, "{path} {}", Digest::of(bytes));
     }
     let folder = cache.sample().join(Digest::of(&name).hex());
     let repository = folder.join("repo");

@@ -62,34 +62,45 @@ impl RepositoryCopy {
     /// Puts a package in again, with the same files and another version, and signs a new index over all: what a
     /// repository does when a package is updated.
     pub fn update(&self, package: &str, version: &str) {
-        let old = self.package(package);
-        let depends_and_files = r#"
+        self.pack_again(package, version, self.platform);
+    }
+
+    /// Puts a package in again that says of itself that it is for another platform, where the signed index says
+    /// that it is for this one.
+    pub fn mislabel(&self, package: &str, platform: Platform) {
+        self.pack_again(package, "", platform);
+    }
+
+    /// `version`: empty for the same one.
+    fn pack_again(&self, package: &str, version: &str, says: Platform) {
+        let mut python = Command::new("python3");
+        python.args(["-c", PACK_AGAIN]).arg(&self.assemble).arg(self.arch()).arg(self.package(package));
+        run(python.args([package, version, self.platform.alpine(), says.alpine()]));
+    }
+}
+
+/// Uses the parts of the program that lays the real repository out, and so its key.
+const PACK_AGAIN: &str = r#"
 import gzip, importlib.machinery, importlib.util, io, os, sys, tarfile
 sys.dont_write_bytecode = True
-assemble, arch, folder, name, old, version = sys.argv[1:]
+assemble, folder, old, name, version, arch, says = sys.argv[1:]
 loader = importlib.machinery.SourceFileLoader("assemble", assemble)
 made = importlib.util.module_from_spec(importlib.util.spec_from_loader("assemble", loader))
 loader.exec_module(made)
 with open(old, "rb") as f:
     apk = f.read()
 cuts, info = made.members(apk)
-depends = [line.split(" = ")[1] for line in info.splitlines() if line.startswith("depend = ")]
-data = gzip.decompress(apk[cuts[2]:])
-with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+lines = [line.split(" = ", 1) for line in info.splitlines() if " = " in line]
+depends = [value for key, value in lines if key == "depend"]
+version = version or dict(lines)["pkgver"]
+with tarfile.open(fileobj=io.BytesIO(gzip.decompress(apk[cuts[2]:]))) as tar:
     files = {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}
-spec = dict(name=name, version=version, url="", license="", desc="updated by a test", depends=depends)
-made.MUSL[arch] = "libc"
+spec = dict(name=name, version=version, url="", license="", desc="packed again by a test", depends=depends)
+made.MUSL[says] = "libc"
 os.remove(old)
-made.package(arch, spec, files, folder)
+made.package(says, spec, files, folder)
+read = made.members
+made.members = lambda apk: (lambda cuts, info: (cuts, info.replace("arch = " + says, "arch = " + arch)))(*read(apk))
 os.remove(os.path.join(folder, "APKINDEX.tar.gz"))
 made.index(folder)
 "#;
-        let mut python = Command::new("python3");
-        python
-            .args(["-c", depends_and_files])
-            .arg(&self.assemble)
-            .arg(self.platform.alpine())
-            .arg(self.arch());
-        run(python.arg(package).arg(old).arg(version));
-    }
-}

@@ -40,7 +40,8 @@ pub(crate) fn run(args: &FilesArgs) -> Result<ExitCode, Failure> {
         if several && args.format != Format::Csv {
             writeln!(out, "\n{variant} for {}\n", image.platform)?;
         }
-        let table = table(image, several.then(|| format!("{variant} {}", image.platform)));
+        let name = format!("{variant} {}", image.platform);
+        let table = table(image, several.then_some(name.as_str()));
         match args.format {
             Format::Csv => write!(out, "{}", table.to_csv())?,
             Format::Markdown => writeln!(out, "{}", table.to_markdown())?,
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &FilesArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(image: &Selected, named: Option<String>) -> Table {
+fn table(image: &Selected, named: Option<&str>) -> Table {
     let mut columns = vec![
         Column::left("Path"),
         Column::right("Size"),
@@ -77,8 +78,8 @@ fn table(image: &Selected, named: Option<String>) -> Table {
         };
         let mut row =
             vec![path.to_string(), size, from, image.layers[*layer].clone(), reason(image, path, entry)];
-        if let Some(name) = &named {
-            row.insert(0, name.clone());
+        if let Some(name) = named {
+            row.insert(0, name.to_owned());
         }
         table.row(row);
     }

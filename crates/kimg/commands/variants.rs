@@ -27,8 +27,7 @@ pub(crate) fn run(args: &VariantsArgs) -> Result<ExitCode, Failure> {
     for name in &known.order {
         let variant = variant::resolve(name, &known.written).map_err(kimg_build::BuildError::from)?;
         let layers: Vec<_> = variant.layers.iter().map(|l| l.name.as_str()).collect();
-        let tag =
-            variant.tag_suffix.as_deref().map(|s| format!("v1.x.y-{s}")).unwrap_or_else(|| "v1.x.y".into());
+        let tag = variant.tag_suffix.as_deref().map_or_else(|| "v1.x.y".into(), |s| format!("v1.x.y-{s}"));
         table.row(vec![
             variant.name.clone(),
             variant.image.clone(),
@@ -47,12 +46,12 @@ pub(crate) fn run(args: &VariantsArgs) -> Result<ExitCode, Failure> {
     let mut out = std::io::stdout().lock();
     match args.format {
         Format::Table => {
-            writeln!(out, "{}", table.to_terminal(terminal::width(), terminal::color_on_stdout()))?
+            writeln!(out, "{}", table.to_terminal(terminal::width(), terminal::color_on_stdout()))?;
         }
         Format::Markdown => writeln!(out, "{}", table.to_markdown())?,
         Format::Csv => write!(out, "{}", table.to_csv())?,
         Format::Json => {
-            writeln!(out, "{}", serde_json::to_string_pretty(&data).map_err(std::io::Error::from)?)?
+            writeln!(out, "{}", serde_json::to_string_pretty(&data).map_err(std::io::Error::from)?)?;
         }
     }
     Ok(ExitCode::SUCCESS)

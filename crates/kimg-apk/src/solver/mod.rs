@@ -3,17 +3,19 @@
 //! The choice is meant to be the one that `apk add` makes on an empty root with the same repositories:
 //!
 //! 1. What can't be otherwise is taken first: a wish that only one package can meet, all that such a package needs,
-//!    and what `install_if` asks for once its conditions are in.
-//! 2. Where several packages would do, the best one is tried first. Better is, in this order: from the repository
-//!    with the tag that was asked for, or else from one without a tag; one that the caller prefers (locked,
-//!    installed); a real or versioned name over a name that is merely provided; the newer version *of the wanted
-//!    name*; the newer version of the package, or else the higher `provider_priority`; the package of that very
-//!    name; the repository listed first.
-//! 3. What is only provided without a version and without a priority is never taken for that reason alone: a person
-//!    has to choose. It does count once it is in for another reason.
+//!    and what `install_if` asks for once its conditions are in. An `install_if` that can't be met is let go.
+//! 2. Where several packages would do, the best one is tried first: from a repository with the tag that was asked
+//!    for, or else from one without a tag; one that the caller prefers (locked, installed); the newer version *of the
+//!    wanted name*, whoever has it; the higher `provider_priority`; the package of that very name; the repository
+//!    listed first. What has the name without a version competes by priority alone, and comes last without one.
+//! 3. What only shares a name (no version) and has no priority is not taken for that name, unless it is the only one
+//!    that has it: a person has to choose. It does count once it is in for another reason.
 //! 4. A choice that leads nowhere is taken back, together with all later ones that had no part in the failure, and
-//!    the next best is tried (conflict-directed backjumping). apk itself does not go back: where both find an answer
-//!    it is the same one, and some wishes that apk refuses are met here.
+//!    the next best is tried (conflict-directed backjumping). apk itself does not go back, and refuses some wishes
+//!    that are met here.
+//!
+//! Where apk 2.12 and its own later cases differ, the cases hold: 2.12 misses an `install_if` whose conditions come in
+//! only because others need them, and one with `!name` among its conditions.
 //!
 //! # Why not a ready-made solver
 //! `resolvo` and `pubgrub` were considered. Both know one package per name and an order of its candidates. A name here
@@ -26,7 +28,7 @@
 //! | --- | --- |
 //! | `universe` | packages and names of all repositories, who provides what, what tags allow |
 //! | `preference` | which of two candidates is the better one |
-//! | `state` | what is in, what is out, why; what follows from it |
+//! | `standing`, `state` | what is in, what is out, why; what follows from it |
 //! | `search` | what to decide next, and going back |
 //! | `levels` | sets of decisions |
 //! | `explain`, `reasons`, `near` | [`SolveError`], how it is told, and from what |
@@ -37,6 +39,7 @@ mod near;
 mod preference;
 mod reasons;
 mod search;
+mod standing;
 mod state;
 mod universe;
 

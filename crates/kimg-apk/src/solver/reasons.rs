@@ -1,14 +1,15 @@
 //! Turns what the search knows into words.
 
 use super::explain::{Objection, Refusal, Wanter};
-use super::search::met_by;
-use super::state::{Cause, Clash, Standing, State, Why, WishId};
+use super::standing::{Cause, Clash, Standing, Why, WishId};
+use super::state::State;
 use super::universe::PackageId;
 
 /// Who wanted a package that is in; sorted.
 pub(super) fn because(state: &State<'_, '_>, package: PackageId) -> Vec<String> {
-    let mut because: Vec<String> = met_by(state, package)
-        .map(|(_, wish)| match wish.by {
+    let mut because: Vec<String> = state
+        .met_by(package)
+        .map(|wish| match wish.by {
             None => format!("world: {}", wish.dependency),
             Some(by) => format!("{} needs {}", state.universe.packages[by].record.name, wish.dependency),
         })

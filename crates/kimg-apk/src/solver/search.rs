@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use super::explain::SolveError;
 use super::levels::Levels;
-use super::state::{Cause, Clash, Standing, State, Why, WishId};
+use super::standing::{Cause, Clash, Standing, Why};
+use super::state::State;
 use super::universe::{PackageId, Provider, Universe};
 use super::{Chosen, Solution, reasons};
 use crate::dependency::Dependency;
@@ -132,9 +133,9 @@ impl<'s, 'a> Search<'s, 'a> {
         let wishes = &self.state.universe.packages[package].record.install_if;
         self.state.is_open(package)
             && self.state.unfit(package).is_none()
-            && wishes.iter().all(|wish| match wish.conflict {
-                true => conditions == Conditions::All && !self.state.is_met(wish),
-                false => self.state.is_met(wish),
+            && wishes.iter().all(|wish| {
+                // What has to be absent is only known to be once nothing more comes.
+                self.state.is_met(wish) != wish.conflict && (!wish.conflict || conditions == Conditions::All)
             })
     }
 
@@ -153,9 +154,8 @@ impl<'s, 'a> Search<'s, 'a> {
     /// A wish that only what nobody chose could meet.
     fn pick_one(&self) -> Option<Clash> {
         let wanted = |package| {
-            let for_it =
-                |candidate: &super::state::Candidate| candidate.package == package && candidate.selectable;
-            self.state.wishes.iter().any(|wish| wish.candidates.iter().any(for_it))
+            let mut candidates = self.state.met_by(package).flat_map(|wish| &wish.candidates);
+            candidates.any(|candidate| candidate.package == package && candidate.selectable)
         };
         let id = self.state.wishes.iter().position(|wish| {
             let mut taken = wish.candidates.iter().filter(|candidate| self.state.is_in(candidate.package));
@@ -217,26 +217,4 @@ impl<'s, 'a> Search<'s, 'a> {
 enum Conditions {
     Positive,
     All,
-}
-
-impl Clash {
-    fn into_levels(self) -> Levels {
-        match self {
-            Self::NoneLeft { levels, .. } | Self::Against { levels, .. } | Self::PickOne { levels, .. } => {
-                levels
-            }
-        }
-    }
-}
-
-/// The wishes that a package meets.
-pub(super) fn met_by<'x, 's>(
-    state: &'x State<'s, '_>,
-    package: PackageId,
-) -> impl Iterator<Item = (WishId, &'x super::state::Wish<'s>)> {
-    state
-        .wishes
-        .iter()
-        .enumerate()
-        .filter(move |(_, wish)| wish.candidates.iter().any(|candidate| candidate.package == package))
 }

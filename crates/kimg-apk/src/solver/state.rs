@@ -1,83 +1,13 @@
 //! What the search knows at one moment: what is in, what is out, what is still wanted, and why.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 
-use super::explain::Refusal;
 use super::levels::Levels;
 use super::preference::{self, Wanted};
+use super::standing::{Candidate, Cause, Clash, Standing, Why, Wish, WishId};
 use super::universe::{PackageId, Provider, Universe};
 use crate::dependency::Dependency;
 use crate::version::Version;
-
-/// A wish, by its place in [`State::wishes`].
-pub(super) type WishId = usize;
-
-/// Where a package stands.
-#[derive(Debug, Clone)]
-pub(super) enum Standing {
-    /// Nothing is said yet.
-    Open,
-    /// It is taken.
-    In { cause: Cause, levels: Levels },
-    /// It can't be taken.
-    Out { why: Why, levels: Levels },
-}
-
-/// What a package is taken for.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Cause {
-    /// It meets this wish.
-    Wish(WishId),
-    /// All conditions of its `install_if` are in.
-    InstallIf,
-}
-
-/// Why a package can't be taken.
-#[derive(Debug, Clone)]
-pub(super) enum Why {
-    /// Another one owns a name that it would own.
-    Owned { by: PackageId, name: String },
-    /// A `!wish` of a package, or of the world, is against it.
-    Conflict { by: Option<PackageId>, wish: String },
-    /// A wish needs its name in another version.
-    OtherVersion { by: Option<PackageId>, wish: String },
-    /// All that have it carry tags that nobody asked for.
-    Masked,
-    /// It claims a name twice.
-    Itself { name: String },
-    /// Taking it was tried, and this came of it.
-    Failed(Rc<Refusal>),
-}
-
-/// Something wanted, by a package that is in or by the world.
-pub(super) struct Wish<'s> {
-    pub(super) dependency: &'s Dependency,
-    pub(super) by: Option<PackageId>,
-    /// What meets it, the best first.
-    pub(super) candidates: Vec<Candidate>,
-    /// Whether some of them only share the name.
-    pub(super) shared: bool,
-    pub(super) levels: Levels,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Candidate {
-    pub(super) package: PackageId,
-    /// Whether it may be taken for this wish alone. What is provided without version and priority may not.
-    pub(super) selectable: bool,
-}
-
-/// Why it can't go on.
-#[derive(Debug)]
-pub(super) enum Clash {
-    /// Nothing is left to meet this wish.
-    NoneLeft { wish: WishId, levels: Levels },
-    /// A package that is in can't be.
-    Against { package: PackageId, why: Why, levels: Levels },
-    /// What would meet this wish has to be chosen by a person.
-    PickOne { wish: WishId, levels: Levels },
-}
 
 /// All of it. Everything is undone in the opposite order of its doing.
 pub(super) struct State<'s, 'a> {
@@ -291,9 +221,8 @@ impl<'s, 'a> State<'s, 'a> {
         let mut open = None;
         for candidate in &wish.candidates {
             match &self.standing[candidate.package] {
-                Standing::In { .. } => return Ok(None),
                 Standing::Open if open.is_none() => open = Some(candidate),
-                Standing::Open => return Ok(None),
+                Standing::In { .. } | Standing::Open => return Ok(None),
                 Standing::Out { levels: out, .. } => levels.add(out),
             }
         }
@@ -315,6 +244,11 @@ impl<'s, 'a> State<'s, 'a> {
             }
         }
         self.due.clear();
+    }
+
+    /// The wishes that a package meets.
+    pub(super) fn met_by(&self, package: PackageId) -> impl Iterator<Item = &Wish<'s>> {
+        self.watched[package].iter().map(|wish| &self.wishes[*wish])
     }
 
     /// Whether packages that are in meet this wish (its `!` left aside).
