@@ -15,7 +15,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use kimg_core::{Digest, Platform};
@@ -85,6 +84,9 @@ struct Run {
 /// `gzip -6` over the same bytes.
 struct Gzip {
     wall: f64,
+    processor: f64,
+    /// In MiB.
+    peak: f64,
     files: usize,
     bytes: u64,
 }
@@ -131,10 +133,7 @@ impl Bench {
         if !output.status.success() {
             bail!("kimg build: {}\n{story}", output.status);
         }
-        let written = fs_err::read_to_string(&times)?;
-        let [wall, user, system, peak] = figures(written.lines().last().unwrap_or_default())?[..] else {
-            bail!("`time` wrote {written}");
-        };
+        let [wall, user, system, peak] = read_times(&times)?;
         let cached = count_cached(&story);
         Ok(Run { wall, processor: user + system, peak: peak / 1024.0, cached, layout: Layout::open(out) })
     }
@@ -160,9 +159,9 @@ impl Bench {
         cold.print("18 images packed, cold", gzip);
         let (mut runs, mut wall, mut processor, mut peak) = (0, 0.0, 0.0, 0.0_f64);
         for line in fs_err::read_to_string(&log)?.lines() {
-            if let Ok([e, u, s, m]) = figures(line).as_deref() {
-                (runs, wall, processor, peak) = (runs + 1, wall + e, processor + u + s, peak.max(*m));
-            }
+            let [elapsed, user, system, most] = figures(line)?;
+            (runs, wall, processor, peak) =
+                (runs + 1, wall + elapsed, processor + user + system, peak.max(most));
         }
         println!(
             "{:<26}{wall:>9.1}{processor:>9.1}{:>10.0} MiB",
@@ -189,14 +188,15 @@ impl Bench {
                 }
             }
         }
-        let start = Instant::now();
-        let mut command = Command::new("gzip");
-        command.args(["-6", "-c"]).args(&files).stdout(std::process::Stdio::null());
-        let status = command.status()?;
+        let times = self.path("gzip-times");
+        let mut command = Command::new("time");
+        command.args(["-f", "%e %U %S %M", "-o"]).arg(&times).args(["gzip", "-6", "-c"]).args(&files);
+        let status = command.stdout(std::process::Stdio::null()).status()?;
         if !status.success() {
             bail!("gzip: {status}");
         }
-        Ok(Gzip { wall: start.elapsed().as_secs_f64(), files: files.len(), bytes })
+        let [wall, user, system, peak] = read_times(&times)?;
+        Ok(Gzip { wall, processor: user + system, peak: peak / 1024.0, files: files.len(), bytes })
     }
 }
 
@@ -216,10 +216,16 @@ impl Run {
 
 impl Gzip {
     fn print(&self) {
-        let what = format!("{} files, {:.0} MB", self.files, self.bytes as f64 / 1e6);
         println!(
-            "{:<26}{:>9.1}{:>9}{:>14}{:>13}{:>9.2}   {what}",
-            "gzip -6, one core", self.wall, "", "", "", 1.0
+            "{:<26}{:>9.1}{:>9.1}{:>10.0} MiB{:>13}{:>9.2}   {} files, {:.0} MB",
+            "gzip -6, one core",
+            self.wall,
+            self.processor,
+            self.peak,
+            "",
+            1.0,
+            self.files,
+            self.bytes as f64 / 1e6
         );
     }
 }
@@ -304,8 +310,13 @@ fn regular_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn figures(line: &str) -> Result<Vec<f64>> {
-    line.split(' ')
-        .map(|word| word.parse().with_context(|| format!("`{line}` is no line of figures")))
-        .collect()
+/// The line that `time` wrote: wall, user and system seconds, and the peak in KiB.
+fn read_times(file: &Path) -> Result<[f64; 4]> {
+    let written = fs_err::read_to_string(file)?;
+    figures(written.lines().last().unwrap_or_default())
+}
+
+fn figures(line: &str) -> Result<[f64; 4]> {
+    let parsed: Vec<f64> = line.split(' ').map_while(|word| word.parse().ok()).collect();
+    parsed.try_into().map_err(|_| anyhow::anyhow!("`{line}` is no line of figures"))
 }

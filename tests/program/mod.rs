@@ -11,10 +11,10 @@ use kimg_testkit::{Layout, Real, TempDir};
 use serde_json::Value;
 
 /// The variants that are compiled in.
-pub const VARIANTS: [&str; 6] = ["plain", "flannel", "cni", "kubeadm", "kubeadm-cni", "kube-proxy"];
+pub(crate) const VARIANTS: [&str; 6] = ["plain", "flannel", "cni", "kubeadm", "kubeadm-cni", "kube-proxy"];
 
 /// The sixteen plugins of the package cni-plugins 1.1.1.
-pub const CNI_PLUGINS: [&str; 16] = [
+pub(crate) const CNI_PLUGINS: [&str; 16] = [
     "bandwidth",
     "bridge",
     "dhcp",
@@ -34,17 +34,17 @@ pub const CNI_PLUGINS: [&str; 16] = [
 ];
 
 /// A temporary folder below `target/`: the system's own may be small, and hard links end at a file system's border.
-pub fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
 /// The cache that tests share when they are not about the cache.
-pub fn shared_cache() -> PathBuf {
+pub(crate) fn shared_cache() -> PathBuf {
     kimg_testkit::workspace().join("target/test-cache")
 }
 
 /// `kimg`, to be started in a folder.
-pub fn kimg(folder: &Path) -> Command {
+pub(crate) fn kimg(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kimg"));
     command.current_dir(folder).env_clear().env("HOME", folder);
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -52,7 +52,7 @@ pub fn kimg(folder: &Path) -> Command {
 }
 
 /// `kimg COMMAND` on the real repository, with the shared cache.
-pub fn kimg_on(real: &Real, folder: &Path, command: &str) -> Command {
+pub(crate) fn kimg_on(real: &Real, folder: &Path, command: &str) -> Command {
     let mut kimg = kimg(folder);
     kimg.arg(command).arg("--repository").arg(real.repo()).arg("--keys").arg(real.keys());
     kimg.arg("--cache-dir").arg(shared_cache()).args(["--progress", "plain"]);
@@ -60,7 +60,7 @@ pub fn kimg_on(real: &Real, folder: &Path, command: &str) -> Command {
 }
 
 /// `kimg COMMAND` on the embedded sample, with the shared cache.
-pub fn kimg_sample(folder: &Path, command: &str) -> Command {
+pub(crate) fn kimg_sample(folder: &Path, command: &str) -> Command {
     let mut kimg = kimg(folder);
     kimg.args([command, "--sample", "--progress", "plain", "--cache-dir"]).arg(shared_cache());
     kimg
@@ -68,15 +68,15 @@ pub fn kimg_sample(folder: &Path, command: &str) -> Command {
 
 /// What a run left behind: exit code, standard output, standard error.
 #[derive(Debug)]
-pub struct Answer {
-    pub code: i32,
-    pub out: String,
-    pub story: String,
+pub(crate) struct Answer {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) story: String,
 }
 
 /// Runs a command to its end, whatever that is.
 #[track_caller]
-pub fn answer(command: &mut Command) -> Answer {
+pub(crate) fn answer(command: &mut Command) -> Answer {
     let output = command.output().unwrap();
     Answer {
         code: output.status.code().expect("no signal ended it"),
@@ -87,7 +87,7 @@ pub fn answer(command: &mut Command) -> Answer {
 
 /// Runs a command that has to succeed, and gives its standard output.
 #[track_caller]
-pub fn success(command: &mut Command) -> String {
+pub(crate) fn success(command: &mut Command) -> String {
     let answer = answer(command);
     assert_eq!(answer.code, 0, "{command:?}\n{}\n{}", answer.out, answer.story);
     answer.out
@@ -95,7 +95,7 @@ pub fn success(command: &mut Command) -> String {
 
 /// Runs a command that has to fail with this exit code, and gives its standard error.
 #[track_caller]
-pub fn failure(command: &mut Command, code: i32) -> String {
+pub(crate) fn failure(command: &mut Command, code: i32) -> String {
     let answer = answer(command);
     assert_eq!(answer.code, code, "{command:?}\n{}\n{}", answer.out, answer.story);
     assert!(answer.story.contains("error: "), "{}", answer.story);
@@ -105,21 +105,21 @@ pub fn failure(command: &mut Command, code: i32) -> String {
 
 /// Runs a command that prints JSON.
 #[track_caller]
-pub fn json(command: &mut Command) -> Value {
+pub(crate) fn json(command: &mut Command) -> Value {
     let text = success(command);
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 /// One of the indexes in a layout, by its variant.
 #[derive(Debug, Clone)]
-pub struct Built {
+pub(crate) struct Built {
     /// A name that leads to it.
-    pub name: String,
-    pub digest: Digest,
+    pub(crate) name: String,
+    pub(crate) digest: Digest,
 }
 
 /// The indexes of a layout by variant, as the labels of their images say. Of several names the longest is given.
-pub fn indexes(layout: &Layout) -> BTreeMap<String, Built> {
+pub(crate) fn indexes(layout: &Layout) -> BTreeMap<String, Built> {
     let mut all: BTreeMap<String, Built> = BTreeMap::new();
     for (name, digest) in layout.names() {
         let manifest = Platform::DEFAULT.into_iter().find_map(|p| layout.manifest(digest, p)).unwrap();
@@ -133,12 +133,12 @@ pub fn indexes(layout: &Layout) -> BTreeMap<String, Built> {
 }
 
 /// A label of an image.
-pub fn label(layout: &Layout, manifest: Digest, name: &str) -> Option<String> {
+pub(crate) fn label(layout: &Layout, manifest: Digest, name: &str) -> Option<String> {
     layout.config(manifest)["config"]["Labels"][name].as_str().map(str::to_owned)
 }
 
 /// The files of a layout with their digests: equal for equal layouts.
-pub fn files(folder: &Path) -> BTreeMap<PathBuf, Digest> {
+pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Digest> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {

@@ -281,3 +281,18 @@ fn providers_come_in_the_order_of_preference_and_with_their_repository() {
     assert_eq!(found("v@edge"), ["2:w-1", "1:y-1", "0:x-1", "1:y-1.5", "0:z-1"]);
     assert_eq!(found("nobody"), Vec::<String>::new());
 }
+
+/// Eleven pigeons for ten holes: the classic that going back cleverly does not help with.
+#[test]
+fn a_search_without_end_is_given_up_in_reasonable_time() {
+    let pigeons = 1..=11;
+    let needs: Vec<String> = pigeons.clone().map(|pigeon| format!("pigeon{pigeon}")).collect();
+    let lines: Vec<String> = pigeons
+        .flat_map(|pigeon| {
+            (1..=10).map(move |hole| format!("p{pigeon}h{hole} 1 | p:pigeon{pigeon}=1 hole{hole}=1"))
+        })
+        .collect();
+    let error = refused(&lines.join("\n"), &needs.join(" "));
+    assert!(matches!(error, SolveError::GivenUp { .. }), "{error}");
+    assert!(error.to_string().len() < 20_000);
+}

@@ -37,9 +37,9 @@ impl AlpineRoot {
         if let Some(parent) = to.parent() {
             fs_err::create_dir_all(parent).expect("the root is ours");
         }
-        let linked = Command::new("cp").args(["-rl", "--"]).args([from, &to]).output();
+        let linked = Command::new("cp").args(["-al", "--"]).args([from, &to]).output();
         if !linked.is_ok_and(|o| o.status.success()) {
-            run(Command::new("cp").args(["-r", "--remove-destination", "--"]).args([from, &to]));
+            run(Command::new("cp").args(["-a", "--remove-destination", "--"]).args([from, &to]));
         }
     }
 

@@ -41,8 +41,10 @@ pub enum Refusal {
     NoneFits {
         /// The wish.
         wish: Wanted,
-        /// The packages, and what stands against each.
+        /// The first packages, and what stands against each.
         candidates: Vec<(String, Objection)>,
+        /// How many more there are.
+        more: usize,
     },
     /// A package that has to be there can't be.
     Against {
@@ -88,8 +90,10 @@ pub enum Objection {
         /// The name.
         name: String,
     },
-    /// It was tried.
+    /// It was tried, and this came of it.
     Failed(Box<Refusal>),
+    /// It was tried, and what came of it would lead too far.
+    TriedInVain,
 }
 
 /// A package and how it came in: itself, who wanted it, …, `world`.
@@ -108,8 +112,8 @@ impl fmt::Display for Wanter {
     }
 }
 
-/// How deep failures inside failures are told.
-const DEPTH: usize = 3;
+/// How deep failures inside failures are kept. A search can meet thousands, each made of earlier ones.
+const DEPTH: usize = 2;
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,6 +122,27 @@ impl fmt::Display for Refusal {
 }
 
 impl Refusal {
+    /// The same with what would lead too far left out.
+    pub(super) fn shortened(self) -> Self {
+        self.cut(DEPTH)
+    }
+
+    fn cut(self, depth: usize) -> Self {
+        let cut = |objection| match objection {
+            Objection::Failed(_) if depth == 0 => Objection::TriedInVain,
+            Objection::Failed(refusal) => Objection::Failed(Box::new(refusal.cut(depth - 1))),
+            other => other,
+        };
+        match self {
+            Self::NoneFits { wish, candidates, more } => {
+                let candidates = candidates.into_iter().map(|(package, objection)| (package, cut(objection)));
+                Self::NoneFits { wish, candidates: candidates.collect(), more }
+            }
+            Self::Against { package, objection } => Self::Against { package, objection: cut(objection) },
+            other => other,
+        }
+    }
+
     fn tell(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
         let indent = "  ".repeat(depth);
         match self {
@@ -128,11 +153,14 @@ impl Refusal {
                 }
                 unusable.iter().try_for_each(|reason| write!(f, "\n{indent}{reason}"))
             }
-            Self::NoneFits { wish: (wish, by), candidates } => {
+            Self::NoneFits { wish: (wish, by), candidates, more } => {
                 write!(f, "nothing fits `{wish}`, wanted by {by}")?;
                 for (package, objection) in candidates {
                     write!(f, "\n{indent}{package} ")?;
                     objection.tell(f, depth)?;
+                }
+                if *more > 0 {
+                    write!(f, "\n{indent}and {more} more")?;
                 }
                 Ok(())
             }
@@ -164,7 +192,7 @@ impl Objection {
             Self::Wish { wish, by } => write!(f, "is against `{wish}`, wanted by {by}"),
             Self::Masked => write!(f, "is only in repositories with a tag that nothing asks for"),
             Self::Itself { name } => write!(f, "is against itself: it claims `{name}` twice"),
-            Self::Failed(_) if depth >= DEPTH => write!(f, "was tried in vain"),
+            Self::TriedInVain => write!(f, "was tried in vain"),
             Self::Failed(refusal) => {
                 write!(f, "was tried: ")?;
                 refusal.tell(f, depth + 1)

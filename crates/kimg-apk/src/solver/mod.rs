@@ -11,11 +11,13 @@
 //! 3. What only shares a name (no version) and has no priority is not taken for that name, unless it is the only one
 //!    that has it: a person has to choose. It does count once it is in for another reason.
 //! 4. A choice that leads nowhere is taken back, together with all later ones that had no part in the failure, and
-//!    the next best is tried (conflict-directed backjumping). apk itself does not go back, and refuses some wishes
-//!    that are met here.
+//!    the next best is tried (conflict-directed backjumping). Some wishes that apk refuses are met so, such as one
+//!    for a name whose newest package needs something that nobody has.
 //!
 //! Where apk 2.12 and its own later cases differ, the cases hold: 2.12 misses an `install_if` whose conditions come in
-//! only because others need them, and one with `!name` among its conditions.
+//! only because others need them, and one with `!name` among its conditions. And 2.12 may decide about a shared name
+//! before it knows that another package in the set has it too, and so take one more (`kde-applications-pim` of
+//! Alpine 3.19: gnome-keyring beside kwallet5).
 //!
 //! # Why not a ready-made solver
 //! `resolvo` and `pubgrub` were considered. Both know one package per name and an order of its candidates. A name here

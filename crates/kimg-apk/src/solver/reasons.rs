@@ -5,6 +5,9 @@ use super::standing::{Cause, Clash, Standing, Why, WishId};
 use super::state::State;
 use super::universe::PackageId;
 
+/// How many candidates for a wish are told of.
+const TOLD: usize = 8;
+
 /// Who wanted a package that is in; sorted.
 pub(super) fn because(state: &State<'_, '_>, package: PackageId) -> Vec<String> {
     let mut because: Vec<String> = state
@@ -64,6 +67,7 @@ fn none_left(state: &State<'_, '_>, wish: WishId) -> Refusal {
     }
     let candidates = providers
         .iter()
+        .take(TOLD)
         .map(|provider| {
             let id = universe.packages[provider.package].record.id();
             let met = universe.meets(provider, entry.dependency);
@@ -78,7 +82,7 @@ fn none_left(state: &State<'_, '_>, wish: WishId) -> Refusal {
             (id, why)
         })
         .collect();
-    Refusal::NoneFits { wish: wanted(state, wish), candidates }
+    Refusal::NoneFits { wish: wanted(state, wish), candidates, more: providers.len().saturating_sub(TOLD) }
 }
 
 fn objection(state: &State<'_, '_>, why: &Why) -> Objection {

@@ -12,7 +12,7 @@ use crate::dependency::Dependency;
 use crate::version::Version;
 
 /// Dead ends after which the search is given up. Real worlds meet none or a handful.
-const DEAD_ENDS: usize = 20_000;
+const DEAD_ENDS: usize = 100_000;
 
 /// A choice that was made where there was one.
 struct Decision {
@@ -172,7 +172,7 @@ impl<'s, 'a> Search<'s, 'a> {
 
     /// Takes back the latest decision that had a part in the clash, and rules out what it took.
     fn go_back(&mut self, clash: Clash) -> Result<(), SolveError> {
-        let refusal = reasons::tell(&self.state, &clash);
+        let refusal = reasons::tell(&self.state, &clash).shortened();
         let mut levels = clash.into_levels();
         let Some(level) = levels.pop_latest() else {
             return Err(SolveError::Refused(Box::new(refusal)));
