@@ -179,7 +179,9 @@ impl Bench {
         for layer in layers(layout) {
             let folder = self.path("unpacked").join(layer.hex());
             fs_err::create_dir_all(&folder)?;
-            kimg_testkit::run(Command::new("tar").arg("-xzf").arg(layout.blob(layer)).arg("-C").arg(&folder));
+            kimg_testkit::run(
+                Command::new("tar").arg("-xmzf").arg(layout.blob(layer)).arg("-C").arg(&folder),
+            );
             for file in regular_files(&folder)? {
                 let content = fs_err::read(&file)?;
                 if seen.insert(Digest::of(&content)) {
@@ -190,7 +192,7 @@ impl Bench {
         }
         let times = self.path("gzip-times");
         let mut command = Command::new("time");
-        command.args(["-f", "%e %U %S %M", "-o"]).arg(&times).args(["gzip", "-6", "-c"]).args(&files);
+        command.args(["-f", "%e %U %S %M", "-o"]).arg(&times).args(["gzip", "-6", "-n", "-c"]).args(&files);
         let status = command.stdout(std::process::Stdio::null()).status()?;
         if !status.success() {
             bail!("gzip: {status}");

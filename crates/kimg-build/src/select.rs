@@ -257,7 +257,12 @@ fn place_roots(
         let layer = variant.layers.iter().position(|l| l.name == root.layer).unwrap_or(0);
         for path in found {
             let path = match &root.install {
-                Some(folder) if path.parent().as_ref() != Some(folder) => relocate(tree, &path, folder)?,
+                Some(folder) if path.parent().as_ref() != Some(folder) => {
+                    match own_program_at(tree, &path, folder) {
+                        Some(own) => own,
+                        None => relocate(tree, &path, folder)?,
+                    }
+                }
                 _ => path,
             };
             if !placed.iter().any(|p| p.path == path) {
@@ -276,6 +281,12 @@ fn place_roots(
         }
     }
     Ok(placed)
+}
+
+/// The program of one's own that stands where a package's program would be put: it takes that one's place.
+fn own_program_at(tree: &FileTree, from: &ImagePath, folder: &ImagePath) -> Option<ImagePath> {
+    let to = folder.join(from.file_name()?).ok()?;
+    matches!(tree.get(&to)?.origin, Origin::Program(_)).then_some(to)
 }
 
 /// Moves a program to another folder; of a link, the program it leads to is put there.
