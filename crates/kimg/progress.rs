@@ -35,8 +35,14 @@ impl Progress {
         let now = Instant::now();
         let state = State { begun: now, stage_begun: now, last_line: now, doing: None, ended: false };
         let state = Arc::new((Mutex::new(state), Condvar::new()));
-        let bar = if mode == ProgressMode::Tty { ProgressBar::no_length() } else { ProgressBar::hidden() };
+        let bar = ProgressBar::hidden();
         if mode == ProgressMode::Tty {
+            // What is being done comes last: it is cut where the terminal ends.
+            if let Ok(style) = ProgressStyle::with_template(
+                "   {prefix:<12} {bar:24.cyan} {pos}/{len}  {elapsed}  {wide_msg}",
+            ) {
+                bar.set_style(style);
+            }
             bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         let heart = (mode == ProgressMode::Plain).then(|| {
@@ -74,14 +80,10 @@ impl Progress {
     fn start(&self, doing: &'static str, all: usize) {
         self.with(|state| state.doing = Some((doing, 0, all)));
         if self.mode == ProgressMode::Tty && all > 0 {
+            self.bar.set_prefix(doing);
+            self.bar.set_message("");
             self.bar.set_length(all as u64);
             self.bar.set_position(0);
-            self.bar.set_message(doing);
-            if let Ok(style) =
-                ProgressStyle::with_template("   {msg:<12} {bar:30.cyan} {pos}/{len}  {elapsed}  {prefix}")
-            {
-                self.bar.set_style(style);
-            }
             self.bar.enable_steady_tick(Duration::from_millis(120));
         }
     }
@@ -94,18 +96,22 @@ impl Progress {
         });
         if self.mode == ProgressMode::Tty {
             self.bar.inc(1);
-            self.bar.set_prefix(what.to_owned());
+            self.bar.set_message(what.to_owned());
         }
     }
 
     fn told(&self, event: &Event) {
         match event {
-            Event::Resolved { images, packages, platforms } => {
-                let text = format!(
-                    "{packages} packages for {images} {} on {platforms} {}",
+            Event::Resolved { images, packages, platforms, kubernetes, alpine } => {
+                let mut text = format!(
+                    "{packages} packages for {images} {} on {platforms} {} · Kubernetes {}",
                     plural(*images, "image", "images"),
                     plural(*platforms, "platform", "platforms"),
+                    kubernetes.join(", "),
                 );
+                if let Some(branch) = alpine {
+                    text = format!("{text} · Alpine {branch}");
+                }
                 self.done("Resolve", &text);
             }
             Event::Fetching { files, .. } => self.start("fetching", *files),

@@ -15,6 +15,10 @@ pub enum Event {
         packages: usize,
         /// Platforms.
         platforms: usize,
+        /// The versions of Kubernetes, each once.
+        kubernetes: Vec<String>,
+        /// The Alpine branch, if it is known.
+        alpine: Option<String>,
     },
     /// Packages are about to be fetched.
     Fetching {

@@ -140,10 +140,13 @@ pub async fn gather(
     }
     let unique: BTreeSet<_> =
         chosen.iter().flat_map(|(_, p, _, s)| s.packages.iter().map(|c| (*p, c.record.id()))).collect();
+    let kubernetes: BTreeSet<_> = chosen.iter().map(|(_, _, wishes, _)| wishes.version.to_string()).collect();
     events.event(&Event::Resolved {
         images: chosen.len(),
         packages: unique.len(),
         platforms: platforms.len(),
+        kubernetes: kubernetes.into_iter().collect(),
+        alpine: alpine.clone(),
     });
 
     let (packages, fetched) = fetch(&chosen, &platforms, reader, events).await?;

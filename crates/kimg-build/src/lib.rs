@@ -43,6 +43,37 @@
 //! No stage knows the time, the user, the machine or the number of threads: times come from the packages and
 //! are clamped to `SOURCE_DATE_EPOCH`, owners are numbers, entries are sorted, the codecs' versions are pinned,
 //! and the packer's version and options stand in the lock.
+//!
+//! # Example
+//!
+//! ```
+//! use kimg_build::{Build, LockUse, Overrides, Project, Settings, Silent};
+//! use kimg_source::{Cache, Fetcher};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let flags = Overrides {
+//!     variants: vec!["cni".into()],
+//!     platforms: vec!["armv7".parse()?],
+//!     sample: true,
+//!     pack: Some("never".into()),
+//!     outputs: vec![format!("type=oci,dest={}", folder.path().join("out").display())],
+//!     ..Overrides::default()
+//! };
+//! let project = Project::new(&Settings::default(), folder.path(), &flags)?;
+//! let build = Build {
+//!     project: &project,
+//!     cache: Cache::open(&folder.path().join("cache"))?,
+//!     fetcher: Fetcher::offline(),
+//!     lock: LockUse::None,
+//!     epoch: None,
+//!     search_path: "/usr/bin".into(),
+//!     events: &Silent,
+//! };
+//! let outcome = build.run()?;
+//! assert_eq!(outcome.tagged[0].tags, ["kubelet:v1.34.2-cni-sample", "kubelet:v1.34-cni-sample"]);
+//! assert_eq!(outcome.report.images.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod build;
 pub mod error;

@@ -29,6 +29,9 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
         let text = serde_json::to_string_pretty(&metadata(&outcome)).map_err(std::io::Error::from)?;
         fs::write(path, text + "\n")?;
     }
+    if progress_mode(args.selection.progress, args.quiet) == ProgressMode::Tty {
+        eprintln!();
+    }
     // An archive on standard output leaves no room for a report.
     let takes_stdout = setting.project.outputs.iter().any(|o| o.destination.as_os_str() == "-");
     if takes_stdout {
