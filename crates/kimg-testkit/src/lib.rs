@@ -6,7 +6,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`real`] | the repository of real packages, laid out once under `target/real` |
+//! | [`mod@real`] | the repository of real packages, laid out once under `target/real` |
 //! | [`layout`] | what `skopeo` and `umoci` make of an OCI layout |
 //! | [`root`] | an unpacked root in which programs are started, and what the loaders say of its ELF files |
 //! | [`apk`] | the real `apk`, inside Alpine's own minirootfs |
