@@ -1,0 +1,51 @@
+//! The projects in `examples/` do what they say.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod program;
+
+use kimg_core::Platform;
+
+/// A copy of an example, so that nothing is built in the checkout.
+fn copy(example: &str) -> kimg_testkit::TempDir {
+    let folder = program::folder();
+    let from = kimg_testkit::workspace().join("examples").join(example);
+    kimg_testkit::run(std::process::Command::new("cp").arg("-r").arg(from.join(".")).arg(folder.path()));
+    folder
+}
+
+#[test]
+fn the_folder_project_builds_its_seventh_variant_with_a_shell_that_starts() {
+    let Some(real) = kimg_testkit::real() else { return };
+    let folder = copy("folder");
+    std::os::unix::fs::symlink(real.repo(), folder.path().join("repo")).unwrap();
+    std::os::unix::fs::symlink(real.keys(), folder.path().join("keys")).unwrap();
+    let mut kimg = program::kimg(folder.path());
+    kimg.args(["build", "--variant", "debug", "--arch", "armv7", "--pack", "never", "-q", "--cache-dir"]);
+    let lines = program::success(kimg.arg(program::shared_cache()));
+    let name = lines.lines().next().unwrap().split('@').next().unwrap().to_owned();
+    assert_eq!(name, "kubelet:v1.20.2-debug-alpine3.15");
+    assert!(folder.path().join("kimg.lock").is_file(), "a project is locked by its first build");
+
+    let unpacked = folder.path().join("unpacked");
+    let layout = folder.path().join("images");
+    let Some(root) = kimg_testkit::umoci_unpack(&layout, &name, Platform::ArmV7, &unpacked) else { return };
+    let Some(said) = root.run(&["/bin/sh", "-c", "echo a shell"], &[]) else { return };
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "a shell\n");
+    let Some(said) = root.run(&["ip", "-V"], &[]) else { return };
+    assert!(kimg_testkit::both(&said).contains("iproute2"), "{said:?}");
+}
+
+#[test]
+fn the_mirror_project_asks_alpines_own_mirror_and_the_default_does_too() {
+    let folder = copy("alpine-mirror");
+    let ask = |folder: &std::path::Path| {
+        program::failure(program::kimg(folder).args(["build", "--offline", "--cache-dir", "cache"]), 20)
+    };
+    let story = ask(folder.path());
+    assert!(story.contains("https://dl-cdn.alpinelinux.org/alpine/v3.22/main/x86_64/APKINDEX.tar.gz"), "{story}");
+    assert!(!folder.path().join("images").exists() && !folder.path().join("kimg.lock").exists());
+    let empty = program::folder();
+    let story = ask(empty.path());
+    assert!(story.contains("https://dl-cdn.alpinelinux.org/alpine/latest-stable/main/x86_64/"), "{story}");
+}
