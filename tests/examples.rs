@@ -43,7 +43,10 @@ fn the_mirror_project_asks_alpines_own_mirror_and_the_default_does_too() {
         program::failure(program::kimg(folder).args(["build", "--offline", "--cache-dir", "cache"]), 20)
     };
     let story = ask(folder.path());
-    assert!(story.contains("https://dl-cdn.alpinelinux.org/alpine/v3.22/main/x86_64/APKINDEX.tar.gz"), "{story}");
+    assert!(
+        story.contains("https://dl-cdn.alpinelinux.org/alpine/v3.22/main/x86_64/APKINDEX.tar.gz"),
+        "{story}"
+    );
     assert!(!folder.path().join("images").exists() && !folder.path().join("kimg.lock").exists());
     let empty = program::folder();
     let story = ask(empty.path());

@@ -110,8 +110,11 @@ mod tests {
 
     #[test]
     fn every_setting_that_init_writes_can_be_used_by_taking_its_comment_sign_away() {
-        let text: String =
-            COMMENTED.lines().map(|l| format!("{}\n", l.strip_prefix("#: ").unwrap_or(l))).collect();
+        let text = COMMENTED
+            .lines()
+            .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+            .collect::<Vec<_>>()
+            .join("\n");
         let settings = Settings::parse("kimg.toml", &text).unwrap();
         assert!(
             settings.variants.is_some() && settings.repositories.is_some() && settings.programs.len() == 2

@@ -44,7 +44,9 @@ fn alpine_has_everything_that_any_variant_wants_and_it_goes_together() {
 /// and du, find and socat are wanted by older versions of Kubernetes only.
 fn expected(variant: &str) -> BTreeSet<&'static str> {
     let mut packages: BTreeSet<_> = match variant {
-        "kube-proxy" => ["kube-proxy", "iptables", "iptables-legacy", "ipset", "conntrack-tools", "kmod"].into(),
+        "kube-proxy" => {
+            ["kube-proxy", "iptables", "iptables-legacy", "ipset", "conntrack-tools", "kmod"].into()
+        }
         _ => ["kubelet", "mount", "umount", "blkid", "util-linux-misc", "iptables", "conntrack-tools"].into(),
     };
     if variant.starts_with("kubeadm") {
