@@ -66,7 +66,7 @@ pub enum BuildError {
         hint: String,
     },
     /// The version of Kubernetes could not be told.
-    #[error("{variant}: the version of Kubernetes can't be told from {from}: {why}")]
+    #[error("{variant}: the version of Kubernetes can't be told from `{from}`: {why}")]
     NoVersion {
         /// The variant.
         variant: String,

@@ -37,7 +37,7 @@ pub fn wishes(
     solver: &Solver<'_>,
     programs: &[&OwnProgram],
 ) -> Result<Wishes, BuildError> {
-    let version = kubernetes_version(variant, solver, programs)?;
+    let version = kubernetes_version(variant, platform, solver, programs)?;
     let mut world = Vec::new();
     let mut roots = Vec::new();
     let mut missing = Vec::new();
@@ -112,12 +112,23 @@ pub fn stands_for(own: &OwnProgram, root: &Root) -> bool {
 
 fn kubernetes_version(
     variant: &Variant,
+    platform: Platform,
     solver: &Solver<'_>,
     programs: &[&OwnProgram],
 ) -> Result<KubernetesVersion, BuildError> {
     let command = &variant.version_from;
     let no_version =
         |why: String| BuildError::NoVersion { variant: variant.name.clone(), from: command.clone(), why };
+    let missing = || BuildError::NoProvider {
+        root: command.clone(),
+        variant: variant.name.clone(),
+        platform,
+        reason: "it decides the version of the image".into(),
+        hint: format!(
+            "no package of these repositories for {} provides `cmd:{command}`: is `community` among them?",
+            platform.alpine()
+        ),
+    };
     let own = programs.iter().find(|p| p.program.install.file_name() == Some(command));
     if let Some(own) = own {
         return own
@@ -127,9 +138,7 @@ fn kubernetes_version(
     }
     let wish = dependency(variant, &format!("cmd:{command}"))?;
     let providers = solver.providers(&wish);
-    let Some((_, record)) = providers.first() else {
-        return Err(no_version(format!("no package provides `cmd:{command}`")));
-    };
+    let Some((_, record)) = providers.first() else { return Err(missing()) };
     KubernetesVersion::from_package_version(&record.version.to_string())
         .map_err(|e| no_version(e.to_string()))
 }

@@ -125,7 +125,10 @@ impl Classified for SourceError {
                 Some("the repository's address ends before the architecture: …/v3.22/main".into())
             }
             Self::Offline { .. } => Some("run once without `--offline` to fill the cache".into()),
-            Self::Apk { source, .. } => source.hint(),
+            Self::Apk { source, .. } => source.hint().map(|hint| match source.problem {
+                kimg_apk::Problem::UnknownKey { .. } => format!("{hint} (`--keys` names a folder of keys)"),
+                _ => hint,
+            }),
             Self::Key { source, .. } => source.hint(),
             _ => None,
         }
