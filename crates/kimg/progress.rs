@@ -155,7 +155,6 @@ impl Progress {
                 self.done("Built", &text);
             }
             Event::Written { destination } => self.done("Written", destination),
-            Event::Note { text } => self.line(&format!("   {text}")),
         }
     }
 }

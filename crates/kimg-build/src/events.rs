@@ -100,11 +100,6 @@ pub enum Event {
         /// Where.
         destination: String,
     },
-    /// Something that a person should know.
-    Note {
-        /// What.
-        text: String,
-    },
 }
 
 /// Takes the events of a build, from any thread.

@@ -37,8 +37,6 @@ pub struct PackedProgram {
 pub struct Packed {
     /// The packer with its options, if anything was packed with it.
     pub packer: Option<String>,
-    /// Whether a packer was found, wanted or not.
-    pub found: bool,
     /// For each image, its programs that are large enough to ask, in the order of their paths.
     pub programs: Vec<Vec<PackedProgram>>,
 }
@@ -147,7 +145,7 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected]) -> Result<Packed, BuildE
         .collect();
     kept.extend(made?);
 
-    let mut packed = Packed { found: upx.is_some(), programs: vec![Vec::new(); images.len()], packer: None };
+    let mut packed = Packed { programs: vec![Vec::new(); images.len()], packer: None };
     for program in &programs {
         let Some((known, from_cache)) = kept.get(&key(program)) else { continue };
         let plain = program.content.size();
