@@ -2,7 +2,7 @@
 
 mod real;
 
-use kimg_apk::{KeyRing, Limits, Listing, Problem, read_index, read_package};
+use kimg_apk::{ApkError, KeyRing, Limits, Listing, Package, Problem, Record, read_index, read_package};
 use kimg_core::{
     Classified, Content, ContentSink, Digest, DigestWriter, ErrorClass, ImagePath, Kind, MemorySink,
 };
@@ -29,22 +29,19 @@ impl kimg_core::ContentSource for Nothing {
     }
 }
 
+/// Verifies a package as its repository signs it; the bytes of its files are hashed and let go.
+fn read(repository: &real::Repository, bytes: &[u8], record: Option<&Record>) -> Result<Package, ApkError> {
+    read_package(bytes, &repository.keys, record, &repository.arch, &Limits::default(), &mut HashOnly)
+}
+
 #[test]
 fn every_package_that_alpine_signed_is_verified_to_its_last_file() {
     let Some(repositories) = real::genuine() else { return };
     let mut counts = Vec::new();
-    for repository in repositories {
+    for repository in &repositories {
         for record in &repository.index.packages {
             let bytes = repository.bytes(record);
-            let package = read_package(
-                &bytes,
-                &repository.keys,
-                Some(record),
-                &repository.arch,
-                &Limits::default(),
-                &mut HashOnly,
-            )
-            .unwrap_or_else(|error| panic!("{error}"));
+            let package = read(repository, &bytes, Some(record)).unwrap_or_else(|error| panic!("{error}"));
             assert!(package.signed_by.is_some(), "{} was not verified by its own signature", record.id());
             assert_eq!(package.digest, Digest::of(&bytes));
             // What the index says of a package, the package says of itself.
@@ -58,14 +55,7 @@ fn every_package_that_alpine_signed_is_verified_to_its_last_file() {
                 (record.size, record.installed_size)
             );
             // Without the index, the package's own signature is enough.
-            let alone = read_package(
-                &bytes,
-                &repository.keys,
-                None,
-                &repository.arch,
-                &Limits::default(),
-                &mut HashOnly,
-            );
+            let alone = read(repository, &bytes, None);
             assert_eq!(alone.unwrap().entries.len(), package.entries.len());
         }
         counts.push(repository.index.packages.len());
@@ -274,15 +264,7 @@ fn hard_links_share_their_inode_and_bytes_with_the_first_of_them() {
     for repository in &repositories {
         for record in &repository.index.packages {
             let bytes = repository.bytes(record);
-            let package = read_package(
-                &bytes,
-                &repository.keys,
-                Some(record),
-                &repository.arch,
-                &Limits::default(),
-                &mut HashOnly,
-            )
-            .unwrap();
+            let package = read(repository, &bytes, Some(record)).unwrap();
             for (path, entry) in &package.entries {
                 let Kind::File { content, inode: Some(first) } = &entry.kind else { continue };
                 let (_, leader) = package.entries.iter().find(|(p, _)| p == first).unwrap();
