@@ -59,8 +59,12 @@ pub struct FileSets {
 impl Build<'_> {
     /// Resolves, fetches and verifies what the images are made of, and pins it in the lock.
     pub fn gather(&self) -> Result<Inputs, BuildError> {
-        let reader =
-            Reader { fetcher: self.fetcher.clone(), cache: self.cache.clone(), limits: Limits::default() };
+        let reader = Reader {
+            fetcher: self.fetcher.clone(),
+            cache: self.cache.clone(),
+            limits: Limits::default(),
+            watch: None,
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -107,7 +107,7 @@ pub async fn gather(
         for repository in &repositories {
             let index = repository.index(*platform, &ring, reader).await?;
             indexes.push(kimg_apk::Repository {
-                name: repository.location.to_string(),
+                name: repository.name(),
                 tag: repository.tag.clone(),
                 index: Arc::new(index),
             });

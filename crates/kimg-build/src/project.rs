@@ -256,7 +256,9 @@ impl Project {
             ([], Some(written)) => {
                 let mut all = written.iter().map(|r| parse_repository(r)).collect::<Result<Vec<_>, _>>()?;
                 for repository in &mut all {
-                    repository.location = repository.location.clone().relative_to(folder);
+                    for mirror in &mut repository.mirrors {
+                        *mirror = mirror.clone().relative_to(folder);
+                    }
                 }
                 all
             }
@@ -294,7 +296,7 @@ fn parse_repository(text: &str) -> Result<Repository, BuildError> {
         None => (None, text),
     };
     let location = address.parse().map_err(|e: LocationError| BuildError::settings(e.to_string()))?;
-    Ok(Repository { location, tag })
+    Ok(Repository { tag, ..Repository::at(location) })
 }
 
 fn parse_output(text: &str) -> Result<Output, BuildError> {
@@ -388,10 +390,7 @@ mod tests {
         let Packages::Repositories { repositories, keys } = all.packages else {
             panic!("the sample was not asked for")
         };
-        assert_eq!(
-            repositories[1].location.to_string(),
-            "https://dl-cdn.alpinelinux.org/alpine/latest-stable/community"
-        );
+        assert_eq!(repositories[1].name(), "https://dl-cdn.alpinelinux.org/alpine/latest-stable/community");
         assert!(keys.is_empty());
     }
 
@@ -404,7 +403,7 @@ mod tests {
         assert_eq!(project.variants[0].name, "cni");
         assert_eq!(project.outputs[0].destination, Path::new("/project/o"));
         let Packages::Repositories { repositories, keys } = project.packages else { panic!("no sample") };
-        assert_eq!(repositories[0].location, Location::Path("/project/repo".into()));
+        assert_eq!(repositories[0].mirrors, [Location::Path("/project/repo".into())]);
         assert_eq!(
             (repositories[1].tag.as_deref(), keys),
             (Some("edge"), vec![PathBuf::from("/project/keys")])

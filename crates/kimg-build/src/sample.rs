@@ -44,5 +44,5 @@ pub(crate) fn lay_out(cache: &Cache) -> Result<(Vec<Repository>, Vec<PathBuf>), 
             }
         }
     }
-    Ok((vec![Repository { location: Location::Path(repository), tag: None }], vec![keys]))
+    Ok((vec![Repository::at(Location::Path(repository))], vec![keys]))
 }

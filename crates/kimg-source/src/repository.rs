@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fs_err as fs;
 use kimg_apk::{Index, KeyRing, Limits, Listing, Package, Record, read_index, read_package};
 use kimg_core::{Digest, Platform};
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::location::Location;
 use crate::{Cache, Fetcher, SourceError};
@@ -12,10 +13,13 @@ use crate::{Cache, Fetcher, SourceError};
 /// An Alpine repository, with the tag (`@edge`) it is pinned under, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
-    /// Where it lies: above the folders of the architectures.
-    pub location: Location,
+    /// Where it lies, above the folders of the architectures: one place or several mirrors of it, the preferred one
+    /// first; never empty.
+    pub mirrors: Vec<Location>,
     /// Only wishes with this tag take packages from it.
     pub tag: Option<String>,
+    /// Whether its index is signed. That of a vendored folder is not: there each package vouches for itself.
+    pub signed: bool,
 }
 
 /// What a repository is read with.
@@ -27,6 +31,19 @@ pub struct Reader {
     pub cache: Cache,
     /// Bounds of what is read.
     pub limits: Limits,
+    /// Hears how far each file is.
+    pub watch: Option<UnboundedSender<Transfer>>,
+}
+
+/// How far one file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// Its address.
+    pub url: String,
+    /// Bytes that are there.
+    pub done: u64,
+    /// Bytes of the whole, if the server said so.
+    pub total: Option<u64>,
 }
 
 /// A package that was verified and unpacked, now or in an earlier run.
@@ -42,6 +59,16 @@ pub struct Fetched {
 const LISTING: &str = "kimg unpacked package 1";
 
 impl Repository {
+    /// A signed repository without a tag at one place.
+    pub fn at(location: Location) -> Self {
+        Self { mirrors: vec![location], tag: None, signed: true }
+    }
+
+    /// What it is called in messages: the preferred mirror's address.
+    pub fn name(&self) -> String {
+        self.mirrors.first().map(ToString::to_string).unwrap_or_default()
+    }
+
     /// The index for a platform, its signature verified.
     ///
     /// A mirror's index is fetched each time and kept for `--offline`.
@@ -51,7 +78,7 @@ impl Repository {
         keys: &KeyRing,
         reader: &Reader,
     ) -> Result<Index, SourceError> {
-        let location = self.location.below(&[platform.alpine(), "APKINDEX.tar.gz"]);
+        let location = self.mirrors[0].below(&[platform.alpine(), "APKINDEX.tar.gz"]);
         let limit = reader.limits.index_size;
         let bytes = match &location {
             Location::Path(path) => read_file("the index", path, limit)?,
@@ -98,7 +125,7 @@ impl Repository {
         }
 
         let file_name = record.file_name();
-        let location = self.location.below(&[platform.alpine(), &file_name]);
+        let location = self.mirrors[0].below(&[platform.alpine(), &file_name]);
         let kept = reader.cache.package_path(&identity, record.size);
         let mut bytes = match &location {
             Location::Path(path) => read_file("the package", path, reader.limits.package_size)?,
