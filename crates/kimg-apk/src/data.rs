@@ -21,6 +21,9 @@ pub(crate) struct Data {
     pub(crate) checksums: BTreeMap<ImagePath, [u8; 20]>,
 }
 
+/// Bytes that a data member may unpack to, however small it is packed.
+const SMALL: u64 = 64 << 20;
+
 /// Reads the data member, which must be one gzip member and all of `packed`.
 pub(crate) fn read(
     packed: &[u8],
@@ -28,18 +31,31 @@ pub(crate) fn read(
     limits: &Limits,
     sink: &mut dyn ContentSink,
 ) -> Result<Data, Problem> {
-    let mut unpacked = Limited::new(GzDecoder::new(packed), "the unpacked data member", limits.unpacked_size);
+    let by_ratio = limits.ratio.saturating_mul(packed.len() as u64).max(SMALL);
+    let limit = limits.unpacked_size.min(by_ratio);
+    let mut unpacked = Limited::new(GzDecoder::new(packed), "the unpacked data member", limit);
     let mut data = Data::default();
     {
         // Blocks of 512 bytes are asked for one by one: without a buffer each would be a call into the decoder.
         let mut archive = tar::Archive::new(io::BufReader::with_capacity(1 << 16, &mut unpacked));
         let mut headers = Headers::new(&mut archive, Member::Data, limits.header_size)?;
         let mut places = HashMap::new();
+        let mut names = 0_usize;
         while let Some((header, mut bytes)) = headers.next()? {
             if data.entries.len() >= limits.entries {
                 return Err(Problem::Limit { what: "the number of paths", limit: limits.entries as u64 });
             }
             let Some(path) = checked_path(&header)? else { continue };
+            let no_bytes = [HeaderKind::Directory, HeaderKind::Symlink, HeaderKind::HardLink];
+            if no_bytes.contains(&header.kind) && header.size != 0 {
+                return Err(Problem::BadEntry { path, reason: "has bytes, but is no file".into() });
+            }
+            names += header.path.len() + header.target.len();
+            names += header.xattrs.iter().map(|(name, value)| name.len() + value.len() + 64).sum::<usize>();
+            if names as u64 > limits.names_size {
+                let what = "what all paths, link targets and extended attributes take";
+                return Err(Problem::Limit { what, limit: limits.names_size });
+            }
             let (kind, sha1) = match header.kind {
                 HeaderKind::Directory => (Kind::Directory, None),
                 HeaderKind::Symlink => symlink(&header, &path)?,
@@ -55,9 +71,6 @@ pub(crate) fn read(
                     return Err(Problem::UnsupportedEntry { path: path.to_string(), kind });
                 }
             };
-            if !matches!(header.kind, HeaderKind::File) && header.size != 0 {
-                return Err(Problem::BadEntry { path, reason: "has bytes, but is no file".into() });
-            }
             data.checksums.remove(&path);
             data.checksums.extend(sha1.map(|sha1| (path.clone(), sha1)));
             places.insert(path.clone(), data.entries.len());

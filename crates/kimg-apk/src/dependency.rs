@@ -45,16 +45,19 @@ impl FromStr for Dependency {
     type Err = DependencyError;
 
     fn from_str(text: &str) -> Result<Self, DependencyError> {
-        let error = |problem| DependencyError { text: text.to_owned(), problem };
+        let error = |problem| DependencyError { text: short(text), problem };
         let (conflict, rest) = match text.strip_prefix('!') {
             Some(rest) => (true, rest),
             None => (false, text),
         };
-        let end = rest.find(['<', '=', '>', '~']).unwrap_or(rest.len());
-        let (named, constraint) = rest.split_at(end);
-        let (name, tag) = match named.split_once('@') {
-            Some((name, tag)) => (name, Some(tag)),
-            None => (named, None),
+        let end = rest.bytes().position(|byte| byte == b'@' || ends_name(byte)).unwrap_or(rest.len());
+        let (name, rest) = rest.split_at(end);
+        let (tag, constraint) = match rest.strip_prefix('@') {
+            Some(rest) => {
+                let (tag, rest) = rest.split_at(rest.bytes().position(ends_name).unwrap_or(rest.len()));
+                (Some(tag), rest)
+            }
+            None => (None, rest),
         };
         check_name(name).map_err(|problem| error(Problem::Name(problem)))?;
         if let Some(tag) = tag {
@@ -100,10 +103,10 @@ impl Constraint {
         if run.contains('<') && run.contains('>') && !run.contains('~') {
             return value.parse().map(Self::Identity).map_err(Problem::Identity);
         }
-        let operator = Operator::from_run(run).ok_or_else(|| Problem::Operator(run.to_owned()))?;
+        let operator = Operator::from_run(run).ok_or_else(|| Problem::Operator(short(run)))?;
         let version = value.parse().map_err(Problem::Version)?;
         if !value.starts_with(|first: char| first.is_ascii_digit()) {
-            return Err(Problem::NoNumber(value.to_owned()));
+            return Err(Problem::NoNumber(short(value)));
         }
         Ok(Self::Version { operator, version })
     }
@@ -142,8 +145,8 @@ impl FromStr for Provide {
     type Err = DependencyError;
 
     fn from_str(text: &str) -> Result<Self, DependencyError> {
-        let error = |problem| DependencyError { text: text.to_owned(), problem };
-        let end = text.find(['<', '=', '>', '~']).unwrap_or(text.len());
+        let error = |problem| DependencyError { text: short(text), problem };
+        let end = text.bytes().position(ends_name).unwrap_or(text.len());
         let (name, version) = text.split_at(end);
         check_name(name).map_err(|problem| error(Problem::Name(problem)))?;
         if name.contains('@') {
@@ -151,7 +154,7 @@ impl FromStr for Provide {
         }
         let version = match version.strip_prefix('=') {
             None if version.is_empty() => None,
-            None => return Err(error(Problem::Operator(version.to_owned()))),
+            None => return Err(error(Problem::Operator(short(version)))),
             Some(version) => Some(version.parse().map_err(|source| error(Problem::Version(source)))?),
         };
         Ok(Self { name: name.to_owned(), version })
@@ -219,7 +222,7 @@ impl fmt::Debug for Identity {
 
 /// A text that is no package identity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a package identity: expected `Q1` and 28 characters of base64")]
+#[error("`{}` is not a package identity: expected `Q1` and 28 characters of base64", text.escape_debug())]
 pub struct IdentityError {
     text: String,
 }
@@ -244,9 +247,9 @@ enum Problem {
     Name(&'static str),
     #[error("its tag {0}")]
     Tag(&'static str),
-    #[error("`{0}` is no operator here")]
+    #[error("`{}` is no operator here", .0.escape_debug())]
     Operator(String),
-    #[error("`{0}` is no version: it does not begin with a number")]
+    #[error("`{}` is no version: it does not begin with a number", .0.escape_debug())]
     NoNumber(String),
     #[error(transparent)]
     Version(VersionError),
@@ -262,6 +265,16 @@ impl Classified for DependencyError {
     fn hint(&self) -> Option<String> {
         Some("a dependency is written name, name=1.2, name>=1.2, name~1.2, name@tag or !name".to_owned())
     }
+}
+
+/// As much of a text as fits into a message.
+fn short(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+/// The signs that an operator begins with. Bytes are compared: an index holds a hundred thousand names.
+fn ends_name(byte: u8) -> bool {
+    matches!(byte, b'<' | b'=' | b'>' | b'~')
 }
 
 /// A name is any run of visible ASCII without the signs that end it: real ones hold `/`, `:`, `[` and `!`.

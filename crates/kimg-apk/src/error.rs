@@ -36,7 +36,8 @@ pub enum Problem {
     },
     /// An entry of the signature member that is no signature of a known kind.
     #[error(
-        "has a signature of an unknown kind, `{name}`: expected `.SIGN.RSA.…`, `.SIGN.RSA256.…` or `.SIGN.RSA512.…`"
+        "has a signature of an unknown kind, `{}`: expected `.SIGN.RSA.…`, `.SIGN.RSA256.…` or `.SIGN.RSA512.…`",
+        name.escape_debug()
     )]
     UnknownSignature {
         /// The name of the entry.
@@ -50,6 +51,11 @@ pub enum Problem {
         /// `RSA`, `RSA256` or `RSA512`.
         algorithm: &'static str,
     },
+    /// The signature member is packed in another way than packers of signatures do.
+    ///
+    /// Nothing signs how it is packed, so bytes that were changed there show by their form only.
+    #[error("its signature member is not packed as signatures are: {0}")]
+    SignaturePacking(&'static str),
     /// The file has another size than the index says (`S:`).
     #[error("has {found} bytes where the index says {expected}")]
     Size {
@@ -88,7 +94,7 @@ pub enum Problem {
     #[error("`{0}` carries no checksum")]
     NoChecksum(ImagePath),
     /// Made for another architecture.
-    #[error("is made for {found}, not for {expected}")]
+    #[error("is made for {}, not for {expected}", found.escape_debug())]
     Architecture {
         /// What was asked for.
         expected: String,
@@ -170,7 +176,7 @@ pub enum Problem {
         reason: String,
     },
     /// A hard link to a file that did not come before it.
-    #[error("`{path}` is a hard link to `{target}`, which did not come before it")]
+    #[error("`{path}` is a hard link to `{}`, which did not come before it", target.escape_debug())]
     HardLink {
         /// The link.
         path: ImagePath,
@@ -224,7 +230,7 @@ impl fmt::Display for Member {
 }
 
 fn quoted(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names.iter().map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ")
 }
 
 impl Problem {
@@ -252,6 +258,7 @@ impl Classified for ApkError {
             Problem::Unsigned
             | Problem::UnknownKey { .. }
             | Problem::WrongSignature { .. }
+            | Problem::SignaturePacking(_)
             | Problem::Size { .. }
             | Problem::Identity { .. }
             | Problem::DataHash { .. }
@@ -297,6 +304,10 @@ impl Classified for ApkError {
             | Problem::Checksum { .. }
             | Problem::Gzip { .. } => {
                 "the bytes were changed or cut short on the way: fetch them again".into()
+            }
+            Problem::SignaturePacking(_) => {
+                "the bytes were changed on the way: fetch them again; what is your own, sign with abuild-sign"
+                    .into()
             }
             Problem::Architecture { expected, .. } => {
                 format!("take the package out of the repository's folder for {expected}")

@@ -206,7 +206,9 @@ fn kind(kind: EntryType) -> HeaderKind {
 
 /// The error of reading a tar.
 pub(crate) fn tar_problem(member: Member, error: &std::io::Error) -> Problem {
-    exceeded(error).unwrap_or_else(|| Problem::Tar { member, reason: error.to_string() })
+    // The `tar` crate repeats what it found, whatever bytes that are.
+    let reason = || error.to_string().chars().take(200).flat_map(char::escape_debug).collect();
+    exceeded(error).unwrap_or_else(|| Problem::Tar { member, reason: reason() })
 }
 
 /// `<length> <key>=<value>\n`, one after the other; the length counts all of it.

@@ -2,12 +2,16 @@
 //!
 //! Not here: the archive and the signature around it. The letters are those of apk-package(5).
 
-use kimg_core::{Classified, ErrorClass};
+mod error;
+
+use std::borrow::Cow;
 
 use crate::Limits;
-use crate::dependency::{DependencyError, IdentityError};
+use crate::dependency::DependencyError;
 use crate::record::Record;
 use crate::version::{Version, VersionError};
+
+pub use error::{FieldProblem, IndexError};
 
 /// The packages of one repository for one architecture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,133 +44,224 @@ impl Index {
     /// [`unusable`](Self::unusable).
     ///
     /// # Errors
-    /// Bytes beyond `limits.index_size`; a line that is no field; a record without name or version, or with a
+    /// Bytes beyond `limits.index_size`, more records or names than allowed; a line that is no field; a record without name or version, or with a
     /// number, an identity or a single-valued field that can't be meant; a name that could lead a path elsewhere.
     pub fn parse(text: &[u8], limits: &Limits) -> Result<Index, IndexError> {
         if text.len() as u64 > limits.index_size {
             return Err(IndexError::TooLarge { size: text.len() as u64, limit: limits.index_size });
         }
+        // All bytes at once: line by line it would take several times as long.
+        let text = match std::str::from_utf8(text) {
+            Ok(text) => Cow::Borrowed(text),
+            // What is not UTF-8 becomes up to three times as long.
+            Err(_) if text.len() as u64 > limits.index_size / 3 => {
+                return Err(IndexError::TooLarge { size: text.len() as u64 * 3, limit: limits.index_size });
+            }
+            Err(_) => String::from_utf8_lossy(text),
+        };
         let mut index = Index::default();
+        index.packages.reserve(limits.packages.min(text.len() / USUAL_RECORD));
         let mut draft = Draft::default();
-        for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let mut room = Room { limit: limits.relations, left: limits.relations };
+        for (number, line) in lines(&text).enumerate() {
             if line.is_empty() {
-                std::mem::take(&mut draft).finish(&mut index)?;
+                if draft.first_line > 0 {
+                    std::mem::take(&mut draft).finish(&mut index)?;
+                }
                 continue;
             }
-            draft.line(number + 1, &String::from_utf8_lossy(line))?;
+            let number = number + 1;
+            if line.len() > LONGEST_LINE {
+                return Err(IndexError::Limit { line: number, what: "the line", limit: LONGEST_LINE });
+            }
+            if draft.first_line == 0 && index.packages.len() + index.unusable.len() >= limits.packages {
+                let (what, limit) = ("the number of records", limits.packages);
+                return Err(IndexError::Limit { line: number, what, limit });
+            }
+            draft.line(number, line, &mut room)?;
         }
         draft.finish(&mut index)?;
+        index.packages.shrink_to_fit();
         Ok(index)
     }
 }
 
+/// Bytes of one line: what Alpine's longest records list in one is some 30 000.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// Bytes of one record, a little less than Alpine's have on average.
+const USUAL_RECORD: usize = 350;
+
+/// How many more names an index may list.
+struct Room {
+    limit: usize,
+    left: usize,
+}
+
+impl Room {
+    fn take(&mut self, line: usize) -> Result<(), IndexError> {
+        let what = "the number of dependencies, provides and unknown fields";
+        self.left = self.left.checked_sub(1).ok_or(IndexError::Limit { line, what, limit: self.limit })?;
+        Ok(())
+    }
+}
+
 /// A record on its way: what has been read of it.
-#[derive(Default)]
-struct Draft {
+struct Draft<'a> {
     /// The line it begins at; 0 while nothing has been read.
     first_line: usize,
-    name: Option<String>,
+    name: Option<&'a str>,
     /// The version as written, and its line.
-    version: Option<(String, usize)>,
+    version: Option<(&'a str, usize)>,
     /// The single-valued fields read so far.
-    seen: String,
-    record: Option<Record>,
+    seen: Letters,
+    record: Record,
     unusable: Option<(usize, String)>,
 }
 
-impl Draft {
-    fn line(&mut self, number: usize, line: &str) -> Result<(), IndexError> {
+impl Default for Draft<'_> {
+    fn default() -> Self {
+        let record = Record::new(String::new(), Version::unread());
+        Self { first_line: 0, name: None, version: None, seen: Letters::default(), record, unusable: None }
+    }
+}
+
+/// A set of ASCII letters, a bit each.
+#[derive(Default, Clone, Copy)]
+struct Letters(u128);
+
+impl Letters {
+    const fn of(letters: &[u8]) -> Self {
+        let mut bits = 0;
+        let mut place = 0;
+        while place < letters.len() {
+            bits |= 1 << letters[place];
+            place += 1;
+        }
+        Self(bits)
+    }
+
+    fn has(self, letter: u8) -> bool {
+        self.0 & Self::of(&[letter]).0 != 0
+    }
+
+    /// Adds a letter; `false` if it was there.
+    fn add(&mut self, letter: u8) -> bool {
+        let new = !self.has(letter);
+        self.0 |= Self::of(&[letter]).0;
+        new
+    }
+}
+
+/// The fields that a record has once at most.
+const SINGLE: Letters = Letters::of(b"PVACSITULomtckq");
+
+impl<'a> Draft<'a> {
+    fn line(&mut self, number: usize, line: &'a str, room: &mut Room) -> Result<(), IndexError> {
         let (letter, value) = split_field(line)
             .ok_or_else(|| IndexError::NotAField { line: number, found: line.chars().take(60).collect() })?;
         if self.first_line == 0 {
             self.first_line = number;
         }
-        if "PVACSITULomtckq".contains(letter) {
-            if self.seen.contains(letter) {
-                return Err(IndexError::Twice { line: number, letter });
-            }
-            self.seen.push(letter);
+        let sign = char::from(letter);
+        if SINGLE.has(letter) && !self.seen.add(letter) {
+            return Err(IndexError::Twice { line: number, letter: sign });
         }
-        let bad = |problem| IndexError::Field { line: number, letter, problem };
-        let number_field = || value.parse().map_err(|_| bad(FieldProblem::Number(value.to_owned())));
+        let bad = |problem| IndexError::Field { line: number, letter: sign, problem };
+        let number_field = || value.parse().map_err(|_| bad(FieldProblem::Number(short(value))));
         let text = || Some(value.to_owned()).filter(|text| !text.is_empty());
-        let record = self.record.get_or_insert_with(empty);
+        let record = &mut self.record;
         match letter {
-            'P' => {
+            b'P' => {
                 check_file_name(value).map_err(bad)?;
-                self.name = Some(value.to_owned());
+                self.name = Some(value);
             }
-            'V' => {
+            b'V' => {
                 check_file_name(value).map_err(bad)?;
-                self.version = Some((value.to_owned(), number));
+                self.version = Some((value, number));
             }
-            'A' => value.clone_into(&mut record.arch),
-            'C' => {
+            b'A' => record.arch = String::from(value),
+            b'C' => {
                 record.identity = Some(value.parse().map_err(|source| bad(FieldProblem::Identity(source)))?);
             }
-            'S' => record.size = number_field()?,
-            'I' => record.installed_size = number_field()?,
-            'T' => value.clone_into(&mut record.description),
-            'U' => value.clone_into(&mut record.url),
-            'L' => value.clone_into(&mut record.license),
-            'o' => record.origin = text(),
-            'm' => record.maintainer = text(),
-            't' => record.build_time = Some(number_field()?),
-            'c' => record.commit = text(),
-            'k' => record.provider_priority = priority(value).map_err(bad)?,
-            'q' => record.replaces_priority = priority(value).map_err(bad)?,
-            'D' => self.list(number, value, |record| &mut record.depends),
-            'i' => self.list(number, value, |record| &mut record.install_if),
-            'r' => self.list(number, value, |record| &mut record.replaces),
-            'p' => self.list(number, value, |record| &mut record.provides),
-            _ => record.unknown.push((letter, value.to_owned())),
-        }
-        Ok(())
-    }
-
-    /// Adds the blank-separated items of `value` to a list of the record.
-    fn list<T>(&mut self, line: usize, value: &str, list: impl Fn(&mut Record) -> &mut Vec<T>)
-    where
-        T: std::str::FromStr<Err = DependencyError> + Taggable,
-    {
-        let target = list(self.record.get_or_insert_with(empty));
-        target.reserve(value.bytes().filter(|byte| *byte == b' ').count() + 1);
-        for item in value.split_ascii_whitespace() {
-            match item.parse::<T>() {
-                Ok(item_read) if item_read.tagged() => {
-                    let reason = format!("`{item}` names a repository by tag, which only a wish can");
-                    self.unusable.get_or_insert((line, reason));
-                }
-                Ok(item_read) => target.push(item_read),
-                Err(error) => {
-                    self.unusable.get_or_insert((line, error.to_string()));
-                }
+            b'S' => record.size = number_field()?,
+            b'I' => record.installed_size = number_field()?,
+            b'T' => record.description = String::from(value),
+            b'U' => record.url = String::from(value),
+            b'L' => record.license = String::from(value),
+            b'o' => record.origin = text(),
+            b'm' => record.maintainer = text(),
+            b't' => record.build_time = Some(number_field()?),
+            b'c' => record.commit = text(),
+            b'k' => record.provider_priority = priority(value).map_err(bad)?,
+            b'q' => record.replaces_priority = priority(value).map_err(bad)?,
+            b'D' => list(&mut record.depends, number, value, room, &mut self.unusable)?,
+            b'i' => list(&mut record.install_if, number, value, room, &mut self.unusable)?,
+            b'r' => list(&mut record.replaces, number, value, room, &mut self.unusable)?,
+            b'p' => list(&mut record.provides, number, value, room, &mut self.unusable)?,
+            _ => {
+                room.take(number)?;
+                record.unknown.push((sign, value.to_owned()));
             }
         }
+        Ok(())
     }
 
     /// Puts the record into the index.
     fn finish(self, index: &mut Index) -> Result<(), IndexError> {
-        let Some(mut record) = self.record else { return Ok(()) };
+        if self.first_line == 0 {
+            return Ok(());
+        }
         let missing = |letter| IndexError::Missing { line: self.first_line, letter };
         let name = self.name.ok_or_else(|| missing('P'))?;
         let (version, version_line) = self.version.ok_or_else(|| missing('V'))?;
-        let unusable = |version, line, reason| Unusable { name: name.clone(), version, line, reason };
+        let unusable =
+            |line, reason| Unusable { name: name.to_owned(), version: version.to_owned(), line, reason };
         match (version.parse(), self.unusable) {
-            (Ok(_), Some((line, reason))) => index.unusable.push(unusable(version, line, reason)),
+            (Ok(_), Some((line, reason))) => index.unusable.push(unusable(line, reason)),
             (Err(error), _) => {
                 let error: VersionError = error;
-                index.unusable.push(unusable(version, version_line, error.to_string()));
+                index.unusable.push(unusable(version_line, error.to_string()));
             }
             (Ok(version), None) => {
-                record.name = name;
-                record.version = version;
-                index.packages.push(record);
+                index.packages.push(Record { name: name.to_owned(), version, ..self.record });
             }
         }
         Ok(())
     }
+}
+
+/// Adds the blank-separated items of `value` to a list of a record.
+fn list<T>(
+    target: &mut Vec<T>,
+    line: usize,
+    value: &str,
+    room: &mut Room,
+    unusable: &mut Option<(usize, String)>,
+) -> Result<(), IndexError>
+where
+    T: std::str::FromStr<Err = DependencyError> + Taggable,
+{
+    let most = value.bytes().filter(|byte| *byte == b' ').count() + 1;
+    target.reserve_exact(most.min(room.left));
+    for item in value.split_ascii_whitespace() {
+        room.take(line)?;
+        match item.parse::<T>() {
+            Ok(item_read) if item_read.tagged() => {
+                let reason = format!(
+                    "`{}` names a repository by tag, which only a wish can",
+                    short(item).escape_debug()
+                );
+                unusable.get_or_insert((line, reason));
+            }
+            Ok(item_read) => target.push(item_read),
+            Err(error) => {
+                unusable.get_or_insert_with(|| (line, error.to_string()));
+            }
+        }
+    }
+    target.shrink_to_fit();
+    Ok(())
 }
 
 /// Items of a list that may or may not carry a tag.
@@ -186,22 +281,29 @@ impl Taggable for crate::Provide {
     }
 }
 
-fn split_field(line: &str) -> Option<(char, &str)> {
-    let (letter, value) = line.split_once(':')?;
-    let mut letters = letter.chars();
-    letters
-        .next()
-        .filter(|letter| letter.is_ascii_alphanumeric() && letters.next().is_none())
-        .map(|l| (l, value))
+/// The lines of a text, without what ends them. Most are a few bytes long, and `str::split` is made for long ones.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let here = rest?;
+        let end = here.bytes().position(|byte| byte == b'\n');
+        rest = end.map(|end| &here[end + 1..]);
+        let line = end.map_or(here, |end| &here[..end]);
+        Some(line.strip_suffix('\r').unwrap_or(line))
+    })
 }
 
-fn empty() -> Record {
-    Record::new(String::new(), Version::unread())
+/// The letter of a line, and what stands behind its colon.
+fn split_field(line: &str) -> Option<(u8, &str)> {
+    match line.as_bytes() {
+        [letter, b':', ..] if letter.is_ascii_alphanumeric() => Some((*letter, &line[2..])),
+        _ => None,
+    }
 }
 
 /// apk's priorities are unsigned; what is too large for one counts as the largest.
 fn priority(value: &str) -> Result<u32, FieldProblem> {
-    let number: u64 = value.parse().map_err(|_| FieldProblem::Number(value.to_owned()))?;
+    let number: u64 = value.parse().map_err(|_| FieldProblem::Number(short(value)))?;
     Ok(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
@@ -212,77 +314,12 @@ fn check_file_name(text: &str) -> Result<(), FieldProblem> {
         || text.starts_with('.') && text.trim_matches('.').is_empty()
         || !text.bytes().all(plain)
     {
-        return Err(FieldProblem::FileName(text.chars().take(100).collect()));
+        return Err(FieldProblem::FileName(short(text)));
     }
     Ok(())
 }
 
-/// Why a text is no index.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum IndexError {
-    /// More bytes than allowed.
-    #[error("the index holds {size} bytes, at most {limit} are allowed")]
-    TooLarge {
-        /// Bytes found.
-        size: u64,
-        /// Bytes allowed.
-        limit: u64,
-    },
-    /// A line that is not a letter, a colon and a value.
-    #[error("line {line} of the index: expected a letter, a colon and a value, found `{}`", found.escape_debug())]
-    NotAField {
-        /// The line, from 1.
-        line: usize,
-        /// What stands there, cut short.
-        found: String,
-    },
-    /// A field whose value can't be read.
-    #[error("line {line} of the index, field {letter}: {problem}")]
-    Field {
-        /// The line, from 1.
-        line: usize,
-        /// The field.
-        letter: char,
-        /// What is wrong with the value.
-        problem: FieldProblem,
-    },
-    /// A field twice in one record that can only be there once.
-    #[error("line {line} of the index: field {letter} for the second time in one record")]
-    Twice {
-        /// The line, from 1.
-        line: usize,
-        /// The field.
-        letter: char,
-    },
-    /// A record without name or version.
-    #[error("the record from line {line} of the index on has no field {letter}")]
-    Missing {
-        /// The record's first line, from 1.
-        line: usize,
-        /// The field.
-        letter: char,
-    },
-}
-
-/// What is wrong with the value of a field.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FieldProblem {
-    /// Not a number.
-    #[error("expected a number, found `{}`", .0.escape_debug())]
-    Number(String),
-    /// Not an identity.
-    #[error(transparent)]
-    Identity(IdentityError),
-    /// Not fit for a file name.
-    #[error("`{}` can't be part of a file name", .0.escape_debug())]
-    FileName(String),
-}
-
-impl Classified for IndexError {
-    fn class(&self) -> ErrorClass {
-        match self {
-            Self::TooLarge { .. } => ErrorClass::Limit,
-            _ => ErrorClass::Malformed,
-        }
-    }
+/// As much of a text as fits into a message.
+fn short(text: &str) -> String {
+    text.chars().take(100).collect()
 }

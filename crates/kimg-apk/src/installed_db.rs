@@ -16,8 +16,8 @@ use crate::{Identity, Package, Record};
 
 /// The text of `lib/apk/db/installed` for what is in `tree`.
 ///
-/// A package is listed with those of its files that are in the tree and carry it as their origin, and with those of its folders that
-/// are there. One that ships files of which none is in the tree is left out; one that ships none at all (a meta package) is listed.
+/// A package is listed with those of its files that are in the tree and carry it as their origin, wherever they were put under their
+/// own name, and with those of its folders that are there. One that ships files of which none is in the tree is left out; one that ships none at all (a meta package) is listed.
 /// Where a file's bytes are no longer the package's (it was packed smaller), its checksum is computed anew.
 pub fn installed_db(packages: &[&Package], tree: &FileTree) -> String {
     let mut sorted = packages.to_vec();
@@ -68,6 +68,16 @@ fn folders<'a>(
             folders.entry(place).or_default();
         }
     }
+    // An assembler may have put a file elsewhere, under its own name: it is listed where it is.
+    let names: BTreeSet<&str> = shipped.values().filter_map(|(path, _)| path.file_name()).collect();
+    for (place, entry) in tree.iter() {
+        let is_its_own = entry.content().is_some() && entry.origin == origin && !shipped.contains_key(place);
+        if let (true, Some(parent), Some(name)) = (is_its_own, place.parent(), place.file_name())
+            && names.contains(name)
+        {
+            folders.entry(parent).or_default().push((name.to_owned(), entry, checksum(entry, None)));
+        }
+    }
     for (place, (shipped_as, original)) in shipped {
         let Some(entry) = tree.get(&place).filter(|entry| entry.origin == origin) else { continue };
         let known =
@@ -99,7 +109,7 @@ fn sha1_of(content: &Content) -> Option<[u8; 20]> {
 }
 
 /// The fields of a package in the order in which apk writes them.
-fn fields(text: &mut String, record: &Record) {
+pub(crate) fn fields(text: &mut String, record: &Record) {
     let mut field = |letter: char, value: &dyn Display| {
         let _ = writeln!(text, "{letter}:{value}");
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kimg_core::{Classified, ErrorClass};
+use kimg_core::{Classified, Digest, ErrorClass};
 use ring::signature::{
     RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512,
     RsaParameters, UnparsedPublicKey,
@@ -133,6 +133,12 @@ impl KeyRing {
                 Ok(())
             }
         }
+    }
+
+    /// A digest of all keys and their names: another ring has another one.
+    pub fn digest(&self) -> Digest {
+        let line = |(name, key): (&String, &Vec<u8>)| format!("{name}\n{}\n", hex::encode(key));
+        Digest::of(self.keys.iter().map(line).collect::<String>())
     }
 
     /// The file names of the keys, sorted.

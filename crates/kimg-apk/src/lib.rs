@@ -11,6 +11,7 @@
 //! | what is in it | [`read_package`] gives a [`Package`], every byte of it verified; [`Listing`] keeps it without its bytes |
 //! | what a root would look like | [`install`] gives a [`kimg_core::FileTree`]; [`link_applets`] adds what busybox's script would |
 //! | what scanners read | [`installed_db`], [`world_file`] |
+//! | what a root has already | [`read_installed_db`], [`read_world`], [`Solver::solve_onto`] |
 //!
 //! # Trust
 //! A key vouches for an index by its signature, the index for a package by size and SHA-1 of its control member, the control member for the
@@ -48,29 +49,35 @@ mod dependency;
 mod error;
 mod headers;
 mod index;
+mod index_writer;
 mod install;
 mod installed_db;
+mod installed_package;
 mod keys;
 mod limits;
 mod listing;
 mod member;
 mod package;
+mod packing;
 mod pkginfo;
 mod record;
+mod signature;
 mod solver;
 mod version;
 
 pub use dependency::{Constraint, Dependency, DependencyError, Identity, IdentityError, Provide};
 pub use error::{ApkError, Member, Problem};
+pub use index_writer::write_index;
 pub use index::{FieldProblem, Index, IndexError, Unusable};
 pub use install::{Applets, InstallError, Installation, NotRun, Replaced, install, link_applets};
 pub use installed_db::{installed_db, world_file};
+pub use installed_package::{InstalledDbError, InstalledPackage, read_installed_db, read_world};
 pub use keys::{KeyError, KeyProblem, KeyRing};
 pub use limits::Limits;
 pub use listing::Listing;
-pub use package::{Package, read_index, read_package};
+pub use package::{Package, read_index, read_package, read_unsigned_index};
 pub use record::Record;
 pub use solver::{
-    Chosen, Objection, Refusal, Repository, Solution, SolveError, Solver, Wanter, providers, solve,
+    Chosen, Kept, Objection, Onto, Refusal, Repository, Solution, SolveError, Solver, Wanter, providers, solve,
 };
 pub use version::{Operator, Version, VersionError};

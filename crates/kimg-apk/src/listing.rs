@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::package::origin_of;
 use crate::pkginfo::PkgInfo;
-use crate::{Identity, Package, Record};
+use crate::{Identity, Limits, Package, Record};
 
 /// Everything about a [`Package`] except the bytes of its files: write it beside a store of contents,
 /// and a package need not be unpacked a second time.
@@ -100,7 +100,8 @@ impl Listing {
     ///
     /// `None` when a content can't be had, or when the listing does not hold together: read the package anew then.
     pub fn restore(self, mut open: impl FnMut(Digest, u64) -> Option<Content>) -> Option<Package> {
-        let info = PkgInfo::parse(&self.pkginfo).ok()?;
+        let info =
+            PkgInfo::parse(&self.pkginfo, &Limits { relations: usize::MAX, ..Limits::default() }).ok()?;
         let record = Record { identity: self.identity, size: self.size, ..info.record };
         let origin = origin_of(&record);
         let mut entries = Vec::with_capacity(self.entries.len());

@@ -1,4 +1,4 @@
-//! Gzip members: where each ends, and how far it may unpack.
+//! Gzip members: where each ends, how far it may unpack, and the files of those that are small.
 //!
 //! A package is gzip members one after the other, and what is hashed and signed is the *compressed*
 //! bytes of one of them. So the exact bounds matter: [`flate2::bufread::GzDecoder`] over a slice
@@ -8,7 +8,9 @@ use std::io::{self, Read};
 
 use flate2::bufread::GzDecoder;
 
+use crate::Limits;
 use crate::error::{ApkError, Member, Problem};
+use crate::headers::{HeaderKind, Headers};
 
 /// A reader that stops with an error, not with an end, once more than a limit was read.
 #[derive(Debug)]
@@ -80,11 +82,49 @@ pub(crate) fn unpack<'a>(
         Member::Records => "the unpacked index",
     };
     let mut reader = Limited::new(GzDecoder::new(bytes), what, limit);
-    let mut unpacked = Vec::new();
+    let mut unpacked =
+        Vec::with_capacity(if member == Member::Records { said_size(bytes, limit) } else { 0 });
     reader.read_to_end(&mut unpacked).map_err(|error| gzip_problem(member, error).of(subject))?;
     let rest = reader.into_inner().into_inner();
     let packed = &bytes[..bytes.len() - rest.len()];
     Ok((Unpacked { packed, bytes: unpacked }, rest))
+}
+
+/// How many bytes the last member says it unpacks to (RFC 1952, `ISIZE`): an index is large enough that growing into its
+/// size would copy it several times. What can't be meant is not believed, and memory that stays unused is not taken.
+fn said_size(bytes: &[u8], limit: u64) -> usize {
+    /// Deflate makes at most 1032 bytes of one.
+    const MOST: usize = 1032;
+    let said = bytes.last_chunk().map_or(0, |size| u32::from_le_bytes(*size));
+    let believed = u64::from(said).min(limit).min(bytes.len().saturating_mul(MOST) as u64);
+    usize::try_from(believed).unwrap_or(0)
+}
+
+/// Hands every file of the tar in a small member to `each`, with its name.
+pub(crate) fn small_files<'a>(
+    member: &'a Unpacked<'_>,
+    kind: Member,
+    limits: &Limits,
+    mut each: impl FnMut(&str, &'a [u8]) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let malformed = |reason: &str| Problem::Tar { member: kind, reason: reason.to_owned() };
+    let mut archive = tar::Archive::new(&member.bytes[..]);
+    let mut headers = Headers::new(&mut archive, kind, limits.header_size)?;
+    while let Some((header, entry)) = headers.next()? {
+        if header.kind != HeaderKind::File {
+            continue;
+        }
+        let start = usize::try_from(entry.raw_file_position()).ok();
+        let content = start
+            .zip(usize::try_from(header.size).ok())
+            .and_then(|(start, size)| member.bytes.get(start..start.checked_add(size)?));
+        each(&header.path, content.ok_or_else(|| malformed("it ends within a file"))?)?;
+    }
+    // What stands behind the end is read by some programs and passed over by others.
+    if archive.into_inner().iter().any(|byte| *byte != 0) {
+        return Err(malformed("there are bytes after its end"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,10 +6,9 @@ use kimg_core::{ContentSink, Digest, Entry, ImagePath, Origin};
 use sha1::{Digest as _, Sha1};
 
 use crate::error::{ApkError, Member, Problem};
-use crate::headers::{HeaderKind, Headers, tar_problem};
-use crate::keys::Algorithm;
-use crate::member::{Unpacked, unpack};
+use crate::member::{Unpacked, small_files, unpack};
 use crate::pkginfo::PkgInfo;
+use crate::signature::{check_packing, signatures, verify};
 use crate::{Identity, Index, KeyRing, Limits, Record, data};
 
 /// A package whose every byte was checked.
@@ -62,24 +61,51 @@ pub fn read_index(bytes: &[u8], keys: &KeyRing, limits: &Limits) -> Result<Index
     if signatures.is_empty() {
         return Err(Problem::Unsigned.of(subject));
     }
+    check_packing(&first).map_err(|problem| problem.of(subject))?;
     verify(&signatures, rest, keys).map_err(|problem| problem.of(subject))?;
-    let (records, rest) = unpack(rest, Member::Records, limits.index_size, subject)?;
+    index_in(unpack(rest, Member::Records, limits.index_size, subject)?, limits)
+}
+
+/// Reads an `APKINDEX.tar.gz` that nobody signed, as [`write_index`](crate::write_index) makes it.
+///
+/// Nothing vouches for what it says: hold every package against a signature of its own, by reading it without an
+/// identity to expect ([`read_package`]). A signature in front is stepped over, not verified.
+///
+/// # Errors
+/// As [`read_index`], but for signatures.
+pub fn read_unsigned_index(bytes: &[u8], limits: &Limits) -> Result<Index, ApkError> {
+    let subject = "the index";
+    at_most(bytes, limits.index_size, "the index file").map_err(|problem| problem.of(subject))?;
+    refuse_version_3(bytes).map_err(|problem| problem.of(subject))?;
+    let first = unpack(bytes, Member::Records, limits.index_size, subject)?;
+    if signatures(&first.0, limits).map_err(|problem| problem.of(subject))?.is_empty() {
+        return index_in(first, limits);
+    }
+    index_in(unpack(first.1, Member::Records, limits.index_size, subject)?, limits)
+}
+
+/// The index in its unpacked member, behind which nothing may follow.
+fn index_in((records, rest): (Unpacked<'_>, &[u8]), limits: &Limits) -> Result<Index, ApkError> {
+    let subject = "the index";
     if !rest.is_empty() {
         return Err(Problem::Trailing(rest.len() as u64).of(subject));
     }
     let mut text = None;
     let mut description = None;
-    small_files(&records, Member::Records, limits, |name, bytes| match name {
-        "APKINDEX" => text = Some(bytes),
-        "DESCRIPTION" => description = Some(bytes),
-        _ => {}
+    small_files(&records, Member::Records, limits, |name, bytes| {
+        let slot = match name {
+            "APKINDEX" => &mut text,
+            "DESCRIPTION" => &mut description,
+            _ => return Ok(()),
+        };
+        once(slot, bytes, Member::Records, name)
     })
     .map_err(|problem| problem.of(subject))?;
     let missing = Problem::MissingEntry { member: Member::Records, name: "APKINDEX" };
     let text = text.ok_or_else(|| missing.of(subject))?;
-    let mut index = Index::parse(&text, limits).map_err(|error| Problem::Index(error).of(subject))?;
+    let mut index = Index::parse(text, limits).map_err(|error| Problem::Index(error).of(subject))?;
     if let Some(bytes) = description {
-        String::from_utf8_lossy(&bytes).trim().clone_into(&mut index.description);
+        String::from_utf8_lossy(bytes).trim().clone_into(&mut index.description);
     }
     Ok(index)
 }
@@ -100,7 +126,8 @@ pub fn read_index(bytes: &[u8], keys: &KeyRing, limits: &Limits) -> Result<Index
 /// packages stay). But a signature by a key of the ring must fit in any case. Without an identity, a fitting signature by a
 /// key of the ring is required.
 ///
-/// The header of the first gzip member (its time and system fields) is covered by nothing: only [`Package::digest`] is.
+/// Nothing signs how the signature itself is packed, so one form of it is taken, the one that abuild's packers write: a
+/// package in which any single byte was changed is refused.
 ///
 /// # Errors
 /// Whatever does not compare: class `Verification`. What is not a package, or holds what an image can't:
@@ -128,10 +155,14 @@ pub fn read_package(
 
     let (first, rest) = unpack(bytes, Member::Signature, limits.control_size, &subject)?;
     let signatures = signatures(&first, limits).map_err(fail)?;
-    let (control, packed_data) = if signatures.is_empty() {
-        (first, rest)
+    let (second, packed_data);
+    let control = if signatures.is_empty() {
+        packed_data = rest;
+        &first
     } else {
-        unpack(rest, Member::Control, limits.control_size, &subject)?
+        check_packing(&first).map_err(fail)?;
+        (second, packed_data) = unpack(rest, Member::Control, limits.control_size, &subject)?;
+        &second
     };
     let identity = identity_of(control.packed);
     let vouched = expected.and_then(|record| record.identity);
@@ -146,8 +177,8 @@ pub fn read_package(
         Err(problem) => return Err(fail(problem)),
     };
 
-    let (pkginfo, scripts) = control_files(&control, limits).map_err(fail)?;
-    let info = PkgInfo::parse(&pkginfo).map_err(fail)?;
+    let (pkginfo, scripts) = control_files(control, limits).map_err(fail)?;
+    let info = PkgInfo::parse(&pkginfo, limits).map_err(fail)?;
     let found = info.record.id();
     if let Some(record) = expected {
         // As written: `1.0` and `1.00` are the same version, but not the same package.
@@ -201,88 +232,28 @@ fn identity_of(packed: &[u8]) -> Identity {
     Identity::from_raw(Sha1::digest(packed).into())
 }
 
-/// One entry of the signature member.
-struct Signature {
-    /// `.SIGN.<ALG>.<key>`
-    entry: String,
-    bytes: Vec<u8>,
-}
-
-/// The signatures in the first member; none if it is no signature member at all.
-fn signatures(member: &Unpacked<'_>, limits: &Limits) -> Result<Vec<Signature>, Problem> {
-    let mut found = Vec::new();
-    let mut others = false;
-    small_files(member, Member::Signature, limits, |name, bytes| {
-        if name.starts_with(".SIGN.") {
-            found.push(Signature { entry: name.to_owned(), bytes });
-        } else {
-            others = true;
-        }
-    })?;
-    if others && !found.is_empty() {
-        let reason = "it holds more than signatures".to_owned();
-        return Err(Problem::Tar { member: Member::Signature, reason });
-    }
-    Ok(found)
-}
-
-/// Verifies the first signature whose key is in the ring; gives the key's name.
-fn verify(signatures: &[Signature], signed: &[u8], keys: &KeyRing) -> Result<String, Problem> {
-    let mut unknown = Vec::new();
-    for signature in signatures {
-        let Some((algorithm, key)) = Algorithm::and_key(&signature.entry) else {
-            return Err(Problem::UnknownSignature { name: signature.entry.chars().take(200).collect() });
-        };
-        match keys.verify(key, algorithm, signed, &signature.bytes) {
-            Some(true) => return Ok(key.to_owned()),
-            Some(false) => {
-                return Err(Problem::WrongSignature { key: key.to_owned(), algorithm: algorithm.word() });
-            }
-            None => unknown.push(key.to_owned()),
-        }
-    }
-    if unknown.is_empty() {
-        return Err(Problem::Unsigned);
-    }
-    Err(Problem::UnknownKey { keys: unknown, known: keys.names().map(str::to_owned).collect() })
-}
-
 /// `.PKGINFO` and the names of the scripts.
 fn control_files(control: &Unpacked<'_>, limits: &Limits) -> Result<(String, Vec<String>), Problem> {
     let mut pkginfo = None;
     let mut scripts = Vec::new();
     small_files(control, Member::Control, limits, |name, bytes| {
         if name == ".PKGINFO" {
-            pkginfo.get_or_insert(bytes);
+            once(&mut pkginfo, bytes, Member::Control, name)?;
         } else if SCRIPTS.contains(&name) {
             scripts.push(name.to_owned());
         }
+        Ok(())
     })?;
     let missing = Problem::MissingEntry { member: Member::Control, name: ".PKGINFO" };
-    let pkginfo = String::from_utf8(pkginfo.ok_or(missing)?)
+    let pkginfo = std::str::from_utf8(pkginfo.ok_or(missing)?)
         .map_err(|_| Problem::Tar { member: Member::Control, reason: ".PKGINFO is not UTF-8".into() })?;
-    Ok((pkginfo, scripts))
+    Ok((pkginfo.to_owned(), scripts))
 }
 
-/// Hands every file of a small, already unpacked tar to `each`, by its name.
-fn small_files(
-    member: &Unpacked<'_>,
-    kind: Member,
-    limits: &Limits,
-    mut each: impl FnMut(&str, Vec<u8>),
-) -> Result<(), Problem> {
-    let mut archive = tar::Archive::new(&member.bytes[..]);
-    let mut headers = Headers::new(&mut archive, kind, limits.header_size)?;
-    while let Some((header, mut bytes)) = headers.next()? {
-        if header.kind != HeaderKind::File {
-            continue;
-        }
-        let mut content = Vec::new();
-        std::io::Read::read_to_end(&mut bytes, &mut content).map_err(|error| tar_problem(kind, &error))?;
-        if content.len() as u64 != header.size {
-            return Err(Problem::Tar { member: kind, reason: "it ends within a file".into() });
-        }
-        each(&header.path, content);
+/// Keeps the bytes of an entry that decides what a package is: of two, two readers could each take another.
+fn once<'a>(slot: &mut Option<&'a [u8]>, bytes: &'a [u8], member: Member, name: &str) -> Result<(), Problem> {
+    match slot.replace(bytes) {
+        Some(_) => Err(Problem::Tar { member, reason: format!("it holds `{name}` twice") }),
+        None => Ok(()),
     }
-    Ok(())
 }

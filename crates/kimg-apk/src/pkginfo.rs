@@ -5,7 +5,7 @@ use std::str::FromStr;
 use kimg_core::Digest;
 
 use crate::error::Problem;
-use crate::{Record, Version};
+use crate::{Limits, Record, Version};
 
 /// A `.PKGINFO` as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,16 +20,20 @@ pub(crate) struct PkgInfo {
 /// Keys that decide what is trusted: twice would mean that two readers can see two packages.
 const ONCE: [&str; 4] = ["pkgname", "pkgver", "arch", "datahash"];
 
+/// Keys whose lines list things.
+const LISTS: [&str; 5] = ["depend", "provides", "install_if", "replaces", "triggers"];
+
 impl PkgInfo {
     /// Lines that are empty, start with `#` or hold no ` = ` say nothing, as in apk: Alpine has descriptions and licences
     /// over several lines.
-    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
+    pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Self, Problem> {
         let mut seen = Vec::new();
         let mut name = None;
         let mut version = None;
         let mut datahash = None;
         let mut triggers = Vec::new();
         let mut record = Record::new(String::new(), Version::unread());
+        let mut relations = 0;
         for line in text.lines() {
             let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) else {
                 continue;
@@ -40,6 +44,13 @@ impl PkgInfo {
                     return Err(bad(key, value, "it is there twice"));
                 }
                 seen.push(key);
+            }
+            if LISTS.contains(&key) {
+                relations += value.split_ascii_whitespace().count();
+                if relations > limits.relations {
+                    let (what, limit) = ("the number of dependencies and the like", limits.relations as u64);
+                    return Err(Problem::Limit { what, limit });
+                }
             }
             let text = || Some(value.to_owned()).filter(|text| !text.is_empty());
             match key {
@@ -113,6 +124,10 @@ mod tests {
 
     const HASH: &str = "382c75e2d1a2e2b9d281e879b763b3b363508400d7cc796d9448c46a7b6ba342";
 
+    fn parse(text: &str) -> Result<PkgInfo, Problem> {
+        PkgInfo::parse(text, &Limits::default())
+    }
+
     fn text(more: &str) -> String {
         format!(
             "# by abuild\npkgname = busybox\npkgver = 1.36.1-r15\narch = x86_64\n{more}datahash = {HASH}\n"
@@ -121,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_a_package_says_of_itself_becomes_a_record() {
-        let info = PkgInfo::parse(&text(
+        let info = parse(&text(
             "pkgdesc = a toolbox = good\nsize = 946176\nbuilddate = 1699383189\nreplaces = busybox-initscripts\n\
              replaces_priority = 3\ntriggers = /bin /lib/modules/*\nprovides = cmd:busybox=1.36.1-r15\nprovides = /bin/sh\n\
              depend = so:libc.musl-x86_64.so.1\ndepend = !sudo a>=1\n",
@@ -139,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_licence_over_two_lines_is_no_error() {
-        assert!(PkgInfo::parse(&text("license = MIT AND\n\tGPL-2.0-only\n")).is_ok());
+        assert!(parse(&text("license = MIT AND\n\tGPL-2.0-only\n")).is_ok());
     }
 
     #[test]
@@ -150,12 +165,9 @@ mod tests {
                 "
 ",
             );
-            assert!(
-                matches!(PkgInfo::parse(&without), Err(Problem::MissingField(found)) if found == key),
-                "{key}"
-            );
+            assert!(matches!(parse(&without), Err(Problem::MissingField(found)) if found == key), "{key}");
             let line = text("").lines().find(|l| l.starts_with(key)).unwrap().to_owned();
-            let error = PkgInfo::parse(&format!("{}{line}\n", text(""))).unwrap_err();
+            let error = parse(&format!("{}{line}\n", text(""))).unwrap_err();
             assert!(error.to_string().contains("twice"), "{error}");
         }
     }
@@ -164,20 +176,20 @@ mod tests {
     fn a_name_that_is_a_path_is_refused() {
         for name in ["../x", "a/b", ".x", "a b"] {
             let changed = text("").replace("pkgname = busybox", &format!("pkgname = {name}"));
-            assert!(matches!(PkgInfo::parse(&changed), Err(Problem::BadField { .. })), "{name}");
+            assert!(matches!(parse(&changed), Err(Problem::BadField { .. })), "{name}");
         }
     }
 
     proptest! {
         #[test]
         fn arbitrary_text_never_panics(text in "(\\PC| = |\n|pkgname|pkgver|depend|size){0,60}") {
-            let _ = PkgInfo::parse(&text);
+            let _ = parse(&text);
         }
 
         #[test]
         fn names_and_versions_are_read_as_they_are_written(name in "[a-z][a-z0-9.+_-]{0,20}", version in "[0-9]{1,3}(\\.[0-9]{1,3}){0,3}(_rc[0-9])?-r[0-9]{1,2}", size in any::<u64>()) {
             let text = format!("pkgname = {name}\npkgver = {version}\narch = noarch\nsize = {size}\ndatahash = {HASH}\n");
-            let record = PkgInfo::parse(&text).unwrap().record;
+            let record = parse(&text).unwrap().record;
             prop_assert_eq!(record.id(), format!("{name}-{version}"));
             prop_assert_eq!(record.installed_size, size);
         }

@@ -112,7 +112,9 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
         // A version is part of a file name, and stands behind an operator and before a blank.
-        let plain = |byte: u8| byte.is_ascii_graphic() && !b"/\\<>=!@".contains(&byte);
+        let plain = |byte: u8| {
+            byte.is_ascii_graphic() && !matches!(byte, b'/' | b'\\' | b'<' | b'>' | b'=' | b'!' | b'@')
+        };
         let dots = text.bytes().all(|byte| byte == b'.');
         if dots || !text.bytes().all(plain) {
             return Err(VersionError { text: text.chars().take(100).collect() });

@@ -3,35 +3,13 @@
 mod real;
 
 use kimg_apk::{ApkError, KeyRing, Limits, Listing, Package, Problem, Record, read_index, read_package};
-use kimg_core::{
-    Classified, Content, ContentSink, Digest, DigestWriter, ErrorClass, ImagePath, Kind, MemorySink,
-};
+use kimg_core::{Classified, Digest, ErrorClass, Kind, MemorySink};
+use real::SmallOnly;
 use std::io::Read;
-
-/// Hashes what it is given and keeps nothing.
-struct HashOnly;
-
-impl ContentSink for HashOnly {
-    fn store(&mut self, _path: &ImagePath, reader: &mut dyn Read) -> std::io::Result<Content> {
-        let mut writer = DigestWriter::new(std::io::sink());
-        std::io::copy(reader, &mut writer)?;
-        let (_, digest, size) = writer.finish();
-        Ok(Content::new(digest, size, std::sync::Arc::new(Nothing)))
-    }
-}
-
-#[derive(Debug)]
-struct Nothing;
-
-impl kimg_core::ContentSource for Nothing {
-    fn open(&self) -> std::io::Result<Box<dyn kimg_core::ReadSeek>> {
-        Err(std::io::Error::other("nothing was kept"))
-    }
-}
 
 /// Verifies a package as its repository signs it; the bytes of its files are hashed and let go.
 fn read(repository: &real::Repository, bytes: &[u8], record: Option<&Record>) -> Result<Package, ApkError> {
-    read_package(bytes, &repository.keys, record, &repository.arch, &Limits::default(), &mut HashOnly)
+    read_package(bytes, &repository.keys, record, &repository.arch, &Limits::default(), &mut SmallOnly)
 }
 
 #[test]
@@ -188,7 +166,7 @@ fn a_flipped_byte_anywhere_is_noticed() {
         let mut bytes = good.clone();
         bytes[at] ^= 1 << (at % 8);
         for expected in [Some(record), None] {
-            let found = read_package(&bytes, keys, expected, "aarch64", &limits, &mut HashOnly);
+            let found = read_package(&bytes, keys, expected, "aarch64", &limits, &mut SmallOnly);
             if at >= first {
                 assert!(found.is_err(), "a change at byte {at} went unnoticed");
             } else if let Ok(package) = found {
@@ -214,12 +192,12 @@ fn a_package_cut_short_anywhere_is_noticed() {
             None,
             "aarch64",
             &Limits::default(),
-            &mut HashOnly,
+            &mut SmallOnly,
         );
         assert!(found.is_err(), "{length} of {} bytes were taken for a package", good.len());
     }
     let longer = [&good[..], b"\0"].concat();
-    let found = read_package(&longer, &repository.keys, None, "aarch64", &Limits::default(), &mut HashOnly);
+    let found = read_package(&longer, &repository.keys, None, "aarch64", &Limits::default(), &mut SmallOnly);
     assert!(matches!(found.unwrap_err().problem, Problem::DataHash { .. }));
 }
 

@@ -2,82 +2,48 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
+mod judge;
 mod real;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use kimg_apk::{Applets, Installation, Limits, Package, install, installed_db, link_applets, read_package};
-use kimg_core::{Digest, FileTree, ImagePath, Kind, MemorySink};
-use tempfile::TempDir;
+use kimg_core::{FileTree, ImagePath, Kind, MemorySink};
 
-use real::{Repository, skipped};
+use judge::{blocks, on_disk, on_paper, same};
+use real::Repository;
 
-/// A root with the real apk in it, and `/repo` below it.
+/// The real apk, with a repository at `/repo`.
 struct Judge {
-    root: TempDir,
+    apk: judge::Judge,
     repository: Repository,
 }
 
 impl Judge {
-    /// `None`, visibly: the input is not there, or this is not root.
+    /// `None`, visibly, where it can't be.
     fn new(arch: &str) -> Option<Self> {
-        let input = real::input()?;
         let repository = real::of_arch(arch)?;
-        if !fs_err::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0\t") {
-            skipped("chroot wants root");
-            return None;
-        }
-        let root = TempDir::new().unwrap();
-        let minirootfs = input.join("minirootfs/alpine-minirootfs-3.15.11-x86_64.tar.gz");
-        let unpacked =
-            Command::new("tar").arg("xzf").arg(minirootfs).arg("-C").arg(root.path()).status().unwrap();
-        assert!(unpacked.success());
-        let judge = Self { root, repository };
-        let below = judge.path("repo").join(arch);
-        fs_err::create_dir_all(&below).unwrap();
-        for file in fs_err::read_dir(&judge.repository.folder).unwrap() {
-            let from = file.unwrap().path();
-            let to = below.join(from.file_name().unwrap());
-            // A link where the disk allows it: the repository is large.
-            if fs_err::hard_link(&from, &to).is_err() {
-                fs_err::copy(&from, &to).unwrap();
-            }
-        }
-        Some(judge)
+        let apk = judge::Judge::new()?;
+        apk.share(&repository.folder, &format!("repo/{arch}"), |_| true);
+        Some(Self { apk, repository })
     }
 
     fn path(&self, below: &str) -> PathBuf {
-        self.root.path().join(below)
+        self.apk.path(below)
     }
 
-    /// Runs apk on the root `/<target>`; gives what it printed.
     fn apk(&self, target: &str, arguments: &[&str]) -> String {
-        let mut command = Command::new("chroot");
-        command.stdin(std::process::Stdio::null());
-        command
-            .arg(self.root.path())
-            .args(["/sbin/apk", "--root", &format!("/{target}"), "--no-network"])
-            .args(arguments);
-        let output = command.output().unwrap();
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "apk {arguments:?}: {printed}{errors}");
-        printed
+        self.apk.apk(target, arguments)
     }
 
-    /// Lets apk install these packages and what they need into `/<target>`, step by step; gives what it installed.
-    fn install(&self, target: &str, steps: &[&[&str]]) -> Vec<Package> {
-        let keys = self.path(target).join("etc/apk/keys");
-        fs_err::create_dir_all(&keys).unwrap();
-        for file in fs_err::read_dir(real::assembled().unwrap().join("keys")).unwrap() {
-            let file = file.unwrap();
-            fs_err::copy(file.path(), keys.join(file.file_name())).unwrap();
-        }
+    /// Lets apk install these packages and what they need into `/<target>`, step by step; gives what it installed, and
+    /// what was there before.
+    fn install(&self, target: &str, steps: &[&[&str]]) -> (Vec<Package>, BTreeMap<String, String>) {
+        self.apk.share(&real::assembled().unwrap().join("keys"), &format!("{target}/etc/apk/keys"), |_| true);
         let arch = self.repository.arch.as_str();
-        self.apk(target, &["add", "--initdb", "--arch", arch]);
+        let apks_own = self.apk.empty_root(target, arch);
         for names in steps {
             let mut arguments = vec!["add", "--arch", arch, "--no-scripts", "-X", "/repo"];
             arguments.extend(*names);
@@ -94,88 +60,8 @@ impl Judge {
             })
             .collect();
         assert_eq!(packages.len(), installed.len());
-        packages
+        (packages, apks_own)
     }
-}
-
-/// Each path as text: kind, mode, owner, time, target or digest, and the first path that shares its inode.
-fn on_disk(root: &Path) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    let mut inodes: BTreeMap<u64, String> = BTreeMap::new();
-    let mut folders = vec![root.to_owned()];
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs_err::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let meta = fs_err::symlink_metadata(&path).unwrap();
-            let name = format!("/{}", path.strip_prefix(root).unwrap().display());
-            if apks_own(&name) {
-                continue;
-            }
-            if meta.is_dir() {
-                folders.push(path.clone());
-            }
-            files.push((name, path, meta));
-        }
-    }
-    files.sort_by(|a, b| a.0.cmp(&b.0));
-    for (name, path, meta) in files {
-        let owner = format!("{:04o} {}:{}", meta.mode() & 0o7777, meta.uid(), meta.gid());
-        let text = if meta.is_dir() {
-            format!("d{owner}")
-        } else if meta.is_symlink() {
-            format!("l{owner} -> {}", fs_err::read_link(&path).unwrap().display())
-        } else {
-            let digest = Digest::of(fs_err::read(&path).unwrap());
-            let link = if meta.nlink() > 1 {
-                format!(" inode={}", inodes.entry(meta.ino()).or_insert_with(|| name.clone()))
-            } else {
-                String::new()
-            };
-            format!("f{owner} {} {digest}{link}", meta.mtime())
-        };
-        found.insert(name, text);
-    }
-    found
-}
-
-/// The same for a tree.
-fn on_paper(tree: &FileTree) -> BTreeMap<String, String> {
-    let mut groups: BTreeMap<&ImagePath, &ImagePath> = BTreeMap::new();
-    for (path, entry) in tree.iter() {
-        if let Kind::File { inode: Some(first), .. } = &entry.kind {
-            groups.entry(first).or_insert(path);
-        }
-    }
-    let text = |entry: &kimg_core::Entry| {
-        let owner = format!("{:04o} {}:{}", entry.mode, entry.uid, entry.gid);
-        match &entry.kind {
-            Kind::Directory => format!("d{owner}"),
-            Kind::Symlink { target } => format!("l{owner} -> {target}"),
-            Kind::File { content, inode } => {
-                let link = inode.as_ref().map(|i| format!(" inode={}", groups[i])).unwrap_or_default();
-                format!("f{owner} {} {}{link}", entry.mtime, content.digest())
-            }
-        }
-    };
-    tree.iter().map(|(path, entry)| (path.to_string(), text(entry))).collect()
-}
-
-/// What apk itself puts into a root, besides packages.
-fn apks_own(path: &str) -> bool {
-    ["/lib/apk", "/etc/apk", "/var/cache/apk", "/proc", "/dev"]
-        .iter()
-        .any(|own| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-}
-
-fn same(expected: &BTreeMap<String, String>, found: &BTreeMap<String, String>) {
-    let paths: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
-    let differences: Vec<_> = paths
-        .into_iter()
-        .filter(|path| expected.get(*path) != found.get(*path))
-        .map(|path| format!("{path}\n  apk:  {:?}\n  kimg: {:?}\n", expected.get(path), found.get(path)))
-        .collect();
-    assert!(differences.is_empty(), "{} differences\n{}", differences.len(), differences.concat());
 }
 
 const CHOSEN: [&str; 6] =
@@ -186,13 +72,12 @@ fn compare_with_apk(arch: &str) {
     // Both ship the bundle, and `replaces` with its priority gives it to ca-certificates. But they are of one source package,
     // and apk 2.12 lets the later of such two have a path before it asks for `replaces` (a newer apk asks the other way round).
     // In this order both rules say the same.
-    let packages = judge.install("out", &[&["ca-certificates-bundle"], &CHOSEN]);
+    let (packages, apks_own) = judge.install("out", &[&["ca-certificates-bundle"], &CHOSEN]);
     let Installation { tree, replaced, .. } = install(&packages).unwrap();
 
     let expected = on_disk(&judge.path("out"));
-    let found: BTreeMap<_, _> = on_paper(&tree).into_iter().filter(|(p, _)| !apks_own(p)).collect();
     assert!(expected.len() > 500, "apk installed only {} paths", expected.len());
-    same(&expected, &found);
+    same(&expected, &on_paper(&tree), &apks_own);
     let bundle = ImagePath::new("etc/ssl/certs/ca-certificates.crt").unwrap();
     assert!(
         replaced.iter().any(|r| r.path == bundle
@@ -211,30 +96,10 @@ fn the_tree_is_what_apk_unpacks_on_armv7() {
     compare_with_apk("armv7");
 }
 
-/// A database as apk wrote it: the fields and paths of each package, in an order that does not matter.
-fn blocks(text: &str) -> BTreeMap<String, BTreeSet<String>> {
-    let mut all = BTreeMap::new();
-    for block in text.split("\n\n").filter(|block| !block.trim().is_empty()) {
-        let name = block.lines().find_map(|line| line.strip_prefix("P:")).unwrap().to_owned();
-        let mut lines = BTreeSet::new();
-        let (mut folder, mut file) = ("", "");
-        for line in block.lines() {
-            match line.split_once(':').unwrap() {
-                ("F", value) => (folder, file) = (value, ""),
-                ("R", value) => file = value,
-                _ => {}
-            }
-            lines.insert(format!("{folder}|{file}|{line}"));
-        }
-        all.insert(name, lines);
-    }
-    all
-}
-
 #[test]
 fn the_database_of_a_whole_installation_is_the_one_that_apk_writes() {
     let Some(judge) = Judge::new("x86_64") else { return };
-    let packages = judge.install("out", &[&CHOSEN]);
+    let (packages, _) = judge.install("out", &[&CHOSEN]);
     let tree = install(&packages).unwrap().tree;
     let found = installed_db(&packages.iter().collect::<Vec<_>>(), &tree);
     let expected = fs_err::read_to_string(judge.path("out/lib/apk/db/installed")).unwrap();
@@ -259,7 +124,7 @@ fn the_database_of_a_whole_installation_is_the_one_that_apk_writes() {
 #[test]
 fn the_database_of_a_trimmed_tree_names_what_is_left_and_apk_finds_it_right() {
     let Some(judge) = Judge::new("x86_64") else { return };
-    let packages = judge.install("out", &[&["iptables", "coreutils", "busybox"]]);
+    let (packages, _) = judge.install("out", &[&["iptables", "coreutils", "busybox"]]);
     let whole = install(&packages).unwrap().tree;
     let kept = ["lib/ld-musl-x86_64.so.1", "bin/busybox", "usr/bin/iptables-xml"]
         .map(|p| ImagePath::new(p).unwrap());
@@ -315,7 +180,7 @@ fn the_database_of_a_trimmed_tree_names_what_is_left_and_apk_finds_it_right() {
 #[test]
 fn the_links_are_those_that_busybox_makes_itself() {
     let Some(judge) = Judge::new("x86_64") else { return };
-    let packages = judge.install("out", &[&["busybox", "alpine-baselayout"]]);
+    let (packages, apks_own) = judge.install("out", &[&["busybox", "alpine-baselayout"]]);
     let mut tree = install(&packages).unwrap().tree;
     let mut without_list = tree.clone();
     link_applets(&mut tree, Applets::All).unwrap();
@@ -328,7 +193,7 @@ fn the_links_are_those_that_busybox_makes_itself() {
     }
     let expected = on_disk(&out);
     assert!(expected.len() > 350, "{}", expected.len());
-    same(&expected, &on_paper(&tree).into_iter().filter(|(p, _)| !apks_own(p)).collect());
+    same(&expected, &on_paper(&tree), &apks_own);
 
     // Without its list of paths, as before Alpine 3.17, the table of names in the binary gives the same links.
     without_list.remove(&ImagePath::new("etc/busybox-paths.d/busybox").unwrap());
@@ -336,5 +201,5 @@ fn the_links_are_those_that_busybox_makes_itself() {
     let links = |tree: &FileTree| -> BTreeMap<String, String> {
         on_paper(tree).into_iter().filter(|(_, text)| text.ends_with(" -> /bin/busybox")).collect()
     };
-    same(&links(&tree), &links(&without_list));
+    assert_eq!(links(&tree), links(&without_list));
 }

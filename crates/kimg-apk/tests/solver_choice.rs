@@ -77,10 +77,13 @@ fn a_name_without_a_version_competes_by_priority() {
     assert_eq!(chosen("x 1 | p:v\ny 1 | p:v=1", "v"), "y-1");
 }
 
-/// apk takes whichever it read first.
+/// Also before the package of that very name, as apk has it.
 #[test]
-fn at_last_the_package_of_that_very_name_wins() {
-    assert_eq!(chosen("x 1 | p:v=1\nv 1", "v"), "v-1");
+fn at_last_what_the_index_has_first_wins() {
+    assert_eq!(chosen("x 1 | p:v=1\nv 1", "v"), "x-1");
+    assert_eq!(chosen("v 1\nx 1 | p:v=1", "v"), "v-1");
+    assert_eq!(chosen("x 1 | p:v | k:1\ny 1 | p:v=1 | k:1", "v"), "x-1");
+    assert_eq!(chosen("y 1 | p:v=1 | k:1\nx 1 | p:v | k:1", "v"), "y-1");
 }
 
 #[test]

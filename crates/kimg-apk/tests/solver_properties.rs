@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use kimg_apk::{Dependency, Index, Limits, Record, Repository, Solution, SolveError, Solver};
+use kimg_apk::{
+    Dependency, Index, InstalledPackage, Limits, Record, Repository, Solution, SolveError, Solver,
+};
 use proptest::prelude::*;
 
 /// What a random package is made of; names are few, so that they meet.
@@ -157,6 +159,11 @@ proptest! {
                 records(&solution).iter().map(|record| (record.name.clone(), record.version.clone())).collect();
             let again = solver.solve(&world, &prefer).unwrap();
             prop_assert!(records(&again).iter().all(|record| records(&solution).contains(record)));
+            // And a root that has it is left as it is.
+            let installed: Vec<InstalledPackage> =
+                records(&solution).into_iter().cloned().map(InstalledPackage::new).collect();
+            let onto = solver.solve_onto(&installed, &world, &[]).unwrap();
+            prop_assert!(onto.fetched.is_empty(), "{:?}", onto);
         }
     }
 }

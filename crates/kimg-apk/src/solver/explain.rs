@@ -90,6 +90,8 @@ pub enum Objection {
         /// The name.
         name: String,
     },
+    /// It shares the name without a version and without a priority: a person has to choose it.
+    NotByItself,
     /// It was tried, and this came of it.
     Failed(Box<Refusal>),
     /// It was tried, and what came of it would lead too far.
@@ -192,6 +194,7 @@ impl Objection {
             Self::Wish { wish, by } => write!(f, "is against `{wish}`, wanted by {by}"),
             Self::Masked => write!(f, "is only in repositories with a tag that nothing asks for"),
             Self::Itself { name } => write!(f, "is against itself: it claims `{name}` twice"),
+            Self::NotByItself => write!(f, "only shares the name, and is not chosen by itself"),
             Self::TriedInVain => write!(f, "was tried in vain"),
             Self::Failed(refusal) => {
                 write!(f, "was tried: ")?;

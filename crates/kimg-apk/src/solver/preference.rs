@@ -1,6 +1,6 @@
 //! Which of several candidates for a wanted name is the best one.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::universe::{Provider, Universe};
@@ -17,52 +17,28 @@ pub(super) struct Wanted<'w> {
 
 /// Puts the best candidate first. A package is there once, with its best answer to the name.
 ///
-/// apk compares two at a time, by priority where one of them has the name without a version and by version where both
-/// have one; with three that can go round in a circle. Here the order is always the same one: those with a version
-/// and those without are ordered apart, and the two rows are joined by priority. In the same way the versions of one
-/// package are compared among themselves, and only the newest of them with other packages.
+/// The best one is found as apk finds it: in the order in which the candidates were read, each beside the
+/// best so far, which stays where neither is better. That matters, because apk's order can go round in a
+/// circle: where one of two has the name without a version, the versions don't count. The second is the best
+/// of those left, and so on.
 pub(super) fn sort<'a>(universe: &Universe<'a>, candidates: &mut Vec<Provider<'a>>, wanted: &Wanted<'_>) {
     if candidates.len() < 2 {
         return;
     }
-    let (mut versioned, mut shared): (Vec<Ranked<'a>>, Vec<Ranked<'a>>) = candidates
-        .iter()
-        .map(|candidate| Ranked::new(universe, *candidate, wanted))
-        .partition(|ranked| ranked.provider.version.is_some());
-    order(&mut versioned);
-    order(&mut shared);
-    candidates.clear();
-    let mut seen = HashSet::with_capacity(versioned.len() + shared.len());
-    let (mut versioned, mut shared) = (versioned.iter().peekable(), shared.iter().peekable());
-    while let Some(best) = match (versioned.peek(), shared.peek()) {
-        (Some(a), Some(b)) if (b.rank, b.priority) > (a.rank, a.priority) => shared.next(),
-        (Some(_), _) => versioned.next(),
-        (None, _) => shared.next(),
-    } {
-        if seen.insert(best.provider.package) {
-            candidates.push(best.provider);
+    let mut left: Vec<Ranked<'a>> =
+        candidates.drain(..).map(|candidate| Ranked::new(universe, candidate, wanted)).collect();
+    let mut seen = HashSet::with_capacity(left.len());
+    while !left.is_empty() {
+        let better = |best: usize, place: usize| match left[place].cmp_to(&left[best]) {
+            Ordering::Greater => place,
+            _ => best,
+        };
+        let best = (1..left.len()).fold(0, better);
+        let best = left.remove(best).provider;
+        if seen.insert(best.package) {
+            candidates.push(best);
         }
     }
-}
-
-/// Puts the best first, among candidates that all have a version or all have none.
-fn order(row: &mut [Ranked<'_>]) {
-    let within = |a: &Ranked<'_>, b: &Ranked<'_>| {
-        b.version.cmp(a.version).then_with(|| b.standing().cmp(&a.standing()))
-    };
-    let class = |a: &Ranked<'_>, b: &Ranked<'_>| b.class().cmp(&a.class());
-    row.sort_by(|a, b| class(a, b).then_with(|| a.name.cmp(b.name)).then_with(|| within(a, b)));
-    let mut newest = 0;
-    for place in 0..row.len() {
-        if class(&row[newest], &row[place]) != Ordering::Equal || row[newest].name != row[place].name {
-            newest = place;
-        }
-        row[place].group = row[newest].standing();
-    }
-    row.sort_by(|a, b| {
-        let groups = || b.group.cmp(&a.group).then_with(|| a.name.cmp(b.name));
-        class(a, b).then_with(groups).then_with(|| within(a, b))
-    });
 }
 
 /// A candidate with all that its order depends on. Greater is better.
@@ -72,15 +48,13 @@ struct Ranked<'a> {
     name: &'a str,
     version: &'a Version,
     priority: u32,
-    place: (usize, usize),
-    group: Standing,
+    /// The first repository that has it; none for what is only installed.
+    repository: Option<usize>,
 }
 
-/// What comes before all else: from the repository asked for by tag, or from one without a tag, or to be kept.
-type Rank = (bool, bool, bool);
-
-/// How a package stands to those of other names: its priority, whether the name is its own, the place it comes from.
-type Standing = (u32, bool, Reverse<(usize, usize)>);
+/// What comes before all else, one after the other: that it may be taken for the name at all; that it is from the
+/// repository asked for by tag; from one without a tag; to be kept; installed.
+type Rank = [bool; 5];
 
 impl<'a> Ranked<'a> {
     fn new(universe: &Universe<'a>, provider: Provider<'a>, wanted: &Wanted<'_>) -> Self {
@@ -89,26 +63,32 @@ impl<'a> Ranked<'a> {
         let same = |(name, version): &(String, Version)| {
             *name == record.name && version.as_str() == record.version.as_str()
         };
+        let by_itself = provider.version.is_some() || record.provider_priority > 0;
         let tagged = wanted.tag.is_some_and(|tag| universe.has_tag(provider.package, tag));
-        let mut ranked = Self {
+        let preferred = wanted.prefer.iter().any(same);
+        Self {
             provider,
-            rank: (tagged, package.untagged, wanted.prefer.iter().any(same)),
+            rank: [by_itself, tagged, package.untagged, preferred, package.installed.is_some()],
             name: &record.name,
             version: &record.version,
             priority: record.provider_priority,
-            place: package.places[0],
-            group: Standing::default(),
+            repository: package.places.first().map(|(repository, _)| *repository),
+        }
+    }
+
+    fn cmp_to(&self, other: &Self) -> Ordering {
+        let of_the_name = || match (self.provider.version, other.provider.version) {
+            (Some(own), Some(theirs)) => own.cmp(theirs),
+            _ => Ordering::Equal,
         };
-        ranked.group = ranked.standing();
-        ranked
-    }
-
-    /// What decides between any two candidates of a row, whatever their names.
-    fn class(&self) -> (Rank, Option<&'a Version>) {
-        (self.rank, self.provider.version)
-    }
-
-    fn standing(&self) -> Standing {
-        (self.priority, self.provider.own, Reverse(self.place))
+        let of_the_package = || {
+            if self.name == other.name { self.version.cmp(other.version) } else { Ordering::Equal }
+        };
+        self.rank
+            .cmp(&other.rank)
+            .then_with(of_the_name)
+            .then_with(of_the_package)
+            .then_with(|| self.priority.cmp(&other.priority))
+            .then_with(|| other.repository.cmp(&self.repository))
     }
 }

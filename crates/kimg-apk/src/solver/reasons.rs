@@ -34,22 +34,57 @@ pub(super) fn tell(state: &State<'_, '_>, clash: &Clash) -> Refusal {
         Clash::Against { package, why, .. } => {
             Refusal::Against { package: wanter(state, *package), objection: objection(state, why) }
         }
-        Clash::PickOne { wish, .. } => {
-            let wish_entry = &state.wishes[*wish];
-            let mut providers: Vec<String> = wish_entry
-                .candidates
-                .iter()
-                .map(|candidate| state.universe.packages[candidate.package].record.name.clone())
-                .collect();
-            providers.sort();
-            providers.dedup();
-            Refusal::PickOne {
-                wish: wanted(state, *wish),
-                name: wish_entry.dependency.name.clone(),
-                providers,
-            }
-        }
+        Clash::PickOne { wish, .. } => pick_one(state, *wish),
     }
+}
+
+/// Nothing is left for a wish but what a person has to choose.
+fn pick_one(state: &State<'_, '_>, wish: WishId) -> Refusal {
+    let entry = &state.wishes[wish];
+    let record = |package: PackageId| state.universe.packages[package].record;
+    if entry.candidates.iter().any(|candidate| candidate.selectable) {
+        let told = |package| match &state.standing[package] {
+            Standing::Out { why, .. } => (record(package).id(), objection(state, why)),
+            _ => (record(package).id(), Objection::NotByItself),
+        };
+        let candidates =
+            entry.candidates.iter().take(TOLD).map(|candidate| told(candidate.package)).collect();
+        let more = entry.candidates.len().saturating_sub(TOLD);
+        return Refusal::NoneFits { wish: wanted(state, wish), candidates, more };
+    }
+    let mut providers: Vec<String> =
+        entry.candidates.iter().map(|candidate| record(candidate.package).name.clone()).collect();
+    providers.sort();
+    providers.dedup();
+    Refusal::PickOne { wish: wanted(state, wish), name: entry.dependency.name.clone(), providers }
+}
+
+/// Tells why there is no answer at all: also of what was tried before the last way that was left.
+pub(super) fn tell_in_full(state: &State<'_, '_>, clash: &Clash) -> Refusal {
+    let mut refusal = tell(state, clash);
+    let mut next = match clash {
+        Clash::NoneLeft { wish, .. } | Clash::PickOne { wish, .. } => state.wishes[*wish].by,
+        Clash::Against { package, .. } => Some(*package),
+    };
+    while let Some(package) = next {
+        let Standing::In { cause: Cause::Wish(id), .. } = state.standing[package] else { break };
+        let wish = &state.wishes[id];
+        let ruled_out = |other: PackageId| match &state.standing[other] {
+            Standing::Out { why, .. } => Some(why),
+            _ => None,
+        };
+        let others = wish.candidates.iter().map(|candidate| candidate.package);
+        if others.clone().any(|other| matches!(ruled_out(other), Some(Why::Failed(_)))) {
+            let name_of = |package: PackageId| state.universe.packages[package].record.id();
+            let told = others.filter_map(|other| Some((name_of(other), objection(state, ruled_out(other)?))));
+            let mut candidates: Vec<_> = told.take(TOLD - 1).collect();
+            let more = wish.candidates.len() - 1 - candidates.len();
+            candidates.push((name_of(package), Objection::Failed(Box::new(refusal))));
+            refusal = Refusal::NoneFits { wish: wanted(state, id), candidates, more };
+        }
+        next = wish.by;
+    }
+    refusal
 }
 
 fn none_left(state: &State<'_, '_>, wish: WishId) -> Refusal {
@@ -69,7 +104,9 @@ fn none_left(state: &State<'_, '_>, wish: WishId) -> Refusal {
         .iter()
         .take(TOLD)
         .map(|provider| {
-            let id = universe.packages[provider.package].record.id();
+            let package = &universe.packages[provider.package];
+            let only_installed = if package.places.is_empty() { " (installed)" } else { "" };
+            let id = format!("{}{only_installed}", package.record.id());
             let met = universe.meets(provider, entry.dependency);
             let why = match &state.standing[provider.package] {
                 Standing::Out { why, .. } if met => objection(state, why),

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use super::explain::SolveError;
 use super::levels::Levels;
+use super::reasons;
 use super::standing::{Cause, Clash, Standing, Why};
 use super::state::State;
 use super::universe::{PackageId, Provider, Universe};
-use super::{Chosen, Solution, reasons};
 use crate::dependency::Dependency;
 use crate::version::Version;
 
@@ -43,15 +43,15 @@ impl<'s, 'a> Search<'s, 'a> {
         Self { state, world, decisions: Vec::new(), looked_at: 0, dead_ends: 0 }
     }
 
-    pub(super) fn run(mut self) -> Result<Solution, SolveError> {
+    pub(super) fn run(mut self) -> Result<Vec<Picked>, SolveError> {
         if let Err(clash) = self.begin() {
             return Err(SolveError::Refused(Box::new(reasons::tell(&self.state, &clash))));
         }
         loop {
             match self.state.propagate().and_then(|()| self.step()) {
                 Ok(true) => {}
-                Ok(false) => return Ok(self.solution()),
-                Err(clash) => self.go_back(clash)?,
+                Ok(false) => return Ok(self.picked()),
+                Err(clash) => self.go_back(&clash)?,
             }
         }
     }
@@ -171,12 +171,13 @@ impl<'s, 'a> Search<'s, 'a> {
     }
 
     /// Takes back the latest decision that had a part in the clash, and rules out what it took.
-    fn go_back(&mut self, clash: Clash) -> Result<(), SolveError> {
-        let refusal = reasons::tell(&self.state, &clash).shortened();
-        let mut levels = clash.into_levels();
+    fn go_back(&mut self, clash: &Clash) -> Result<(), SolveError> {
+        let mut levels = clash.levels().clone();
         let Some(level) = levels.pop_latest() else {
+            let refusal = reasons::tell_in_full(&self.state, clash).shortened();
             return Err(SolveError::Refused(Box::new(refusal)));
         };
+        let refusal = reasons::tell(&self.state, clash).shortened();
         self.dead_ends += 1;
         if self.dead_ends > DEAD_ENDS {
             return Err(SolveError::GivenUp { dead_ends: DEAD_ENDS, last: Box::new(refusal) });
@@ -192,23 +193,32 @@ impl<'s, 'a> Search<'s, 'a> {
         Ok(())
     }
 
-    fn solution(self) -> Solution {
-        let universe = self.state.universe;
-        let mut packages: Vec<Chosen> = self
+    /// What is in, sorted by name.
+    fn picked(self) -> Vec<Picked> {
+        let mut picked: Vec<Picked> = self
             .state
             .trail
             .iter()
             .filter(|package| self.state.is_in(**package))
-            .map(|package| {
-                let record = universe.packages[*package].record;
-                let (repository, place) = self.state.place(*package);
-                let because = reasons::because(&self.state, *package);
-                Chosen { repository, package: place, record: record.clone(), because }
+            .map(|&package| Picked {
+                package,
+                place: self.state.place(package),
+                because: reasons::because(&self.state, package),
             })
             .collect();
-        packages.sort_by(|a, b| a.record.name.cmp(&b.record.name));
-        Solution { packages }
+        let name = |package: PackageId| &self.state.universe.packages[package].record.name;
+        picked.sort_by(|a, b| name(a.package).cmp(name(b.package)));
+        picked
     }
+}
+
+/// A package of the answer.
+pub(super) struct Picked {
+    pub(super) package: PackageId,
+    /// Where to take it from: the repository, and its place there.
+    pub(super) place: Option<(usize, usize)>,
+    /// Who wanted it.
+    pub(super) because: Vec<String>,
 }
 
 /// Which conditions of an `install_if` are looked at: those that only more packages can make true, or also those

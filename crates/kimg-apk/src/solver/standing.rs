@@ -79,7 +79,7 @@ pub(super) enum Clash {
 
 impl Clash {
     /// The decisions it rests on.
-    pub(super) fn into_levels(self) -> Levels {
+    pub(super) fn levels(&self) -> &Levels {
         match self {
             Self::NoneLeft { levels, .. } | Self::Against { levels, .. } | Self::PickOne { levels, .. } => {
                 levels

@@ -65,8 +65,8 @@ impl<'s, 'a> State<'s, 'a> {
         self.pins.iter().find(|(pinned, _)| *pinned == name).map(|(_, tag)| *tag)
     }
 
-    /// Where to take a package from.
-    pub(super) fn place(&self, package: PackageId) -> (usize, usize) {
+    /// Where to take a package from; none for what is only installed.
+    pub(super) fn place(&self, package: PackageId) -> Option<(usize, usize)> {
         let record = self.universe.packages[package].record;
         let tag = self.pin(&record.name).or_else(|| self.unmasked.get(&package).copied());
         self.universe.place(package, tag)
@@ -141,7 +141,7 @@ impl<'s, 'a> State<'s, 'a> {
             let record = universe.packages[provider.package].record;
             // A name with a single provider leaves nothing to choose: up to Alpine 3.16 busybox alone has /bin/sh.
             // What says itself when it wants to come (`install_if`) waits for that.
-            let only = providers.len() == 1 && record.install_if.is_empty();
+            let only = universe.only_provider(&wish.name) && record.install_if.is_empty();
             provider.version.is_some() || only || record.provider_priority > 0
         };
         let candidates: Vec<Candidate> = found
@@ -172,7 +172,7 @@ impl<'s, 'a> State<'s, 'a> {
         if !self.is_open(package) {
             return None;
         }
-        if !self.universe.packages[package].untagged && !self.unmasked.contains_key(&package) {
+        if !self.universe.unmasked_anyway(package) && !self.unmasked.contains_key(&package) {
             return Some(Why::Masked);
         }
         self.universe.claimed_twice(package).map(|name| Why::Itself { name: name.to_owned() })

@@ -6,6 +6,7 @@ use super::Repository;
 use super::preference::{self, Wanted};
 use crate::dependency::{Constraint, Dependency, Identity};
 use crate::index::Unusable;
+use crate::installed_package::InstalledPackage;
 use crate::record::Record;
 use crate::version::Version;
 
@@ -17,10 +18,29 @@ pub(super) type NameId = usize;
 /// One package, wherever it is offered.
 pub(super) struct Package<'a> {
     pub(super) record: &'a Record,
-    /// Where it is offered: the repository, and its place there. Never empty, in the order of the repositories.
+    /// Where it is offered: the repository, and its place there, in the order of the repositories. Empty for what is
+    /// only installed.
     pub(super) places: Vec<(usize, usize)>,
-    /// Whether a repository without a tag has it.
+    /// Whether a repository without a tag has it, or it was installed from one.
     pub(super) untagged: bool,
+    /// Its place among what is installed.
+    pub(super) installed: Option<usize>,
+}
+
+/// Where the universe hears of a package.
+#[derive(Clone, Copy)]
+enum Origin {
+    Installed(usize),
+    Offered(usize, usize),
+}
+
+impl Origin {
+    fn place(self) -> Option<(usize, usize)> {
+        match self {
+            Self::Installed(_) => None,
+            Self::Offered(repository, place) => Some((repository, place)),
+        }
+    }
 }
 
 /// That a package answers to a name.
@@ -49,11 +69,17 @@ pub(super) struct Universe<'a> {
     by_name: HashMap<&'a str, NameId>,
     by_identity: HashMap<Identity, PackageId>,
     arch: Option<&'a str>,
+    pub(super) installed: &'a [InstalledPackage],
 }
 
 impl<'a> Universe<'a> {
-    pub(super) fn new(repositories: &'a [Repository], arch: Option<&'a str>) -> Self {
-        let total = repositories.iter().map(|repository| repository.index.packages.len()).sum();
+    pub(super) fn new(
+        repositories: &'a [Repository],
+        arch: Option<&'a str>,
+        installed: &'a [InstalledPackage],
+    ) -> Self {
+        let offered: usize = repositories.iter().map(|repository| repository.index.packages.len()).sum();
+        let total = offered + installed.len();
         let mut universe = Self {
             repositories,
             packages: Vec::with_capacity(total),
@@ -61,11 +87,15 @@ impl<'a> Universe<'a> {
             by_name: HashMap::with_capacity(total * 3),
             by_identity: HashMap::with_capacity(total),
             arch,
+            installed,
         };
+        for (place, package) in installed.iter().enumerate() {
+            universe.add(&package.record, package.tag.is_none(), Origin::Installed(place));
+        }
         for (number, repository) in repositories.iter().enumerate() {
             for (place, record) in repository.index.packages.iter().enumerate() {
                 if universe.runs(record) {
-                    universe.add(number, place, record);
+                    universe.add(record, repository.tag.is_none(), Origin::Offered(number, place));
                 }
             }
         }
@@ -77,17 +107,21 @@ impl<'a> Universe<'a> {
         self.arch.is_none_or(|arch| [arch, "noarch", "all", ""].contains(&record.arch.as_str()))
     }
 
-    fn add(&mut self, repository: usize, place: usize, record: &'a Record) {
-        let untagged = self.repositories[repository].tag.is_none();
+    fn add(&mut self, record: &'a Record, untagged: bool, origin: Origin) {
         // What has the same identity is the same package, as apk sees it: it comes from the same control bytes.
         if let Some(same) = record.identity.and_then(|identity| self.by_identity.get(&identity).copied()) {
-            self.packages[same].places.push((repository, place));
-            self.packages[same].untagged |= untagged;
+            let same = &mut self.packages[same];
+            same.places.extend(origin.place());
+            same.untagged |= untagged;
             return;
         }
         let own = self.intern(&record.name);
         let package = self.packages.len();
-        self.packages.push(Package { record, places: vec![(repository, place)], untagged });
+        let (places, installed) = match origin {
+            Origin::Installed(place) => (Vec::new(), Some(place)),
+            Origin::Offered(..) => (origin.place().into_iter().collect(), None),
+        };
+        self.packages.push(Package { record, places, untagged, installed });
         self.by_identity.extend(record.identity.map(|identity| (identity, package)));
         self.names[own].providers.push(Provider { package, version: Some(&record.version), own: true });
         for provide in &record.provides {
@@ -116,6 +150,16 @@ impl<'a> Universe<'a> {
     /// Everything that answers to this name.
     pub(super) fn providers(&self, name: &str) -> &[Provider<'a>] {
         self.name(name).map_or(&[], |name| &self.names[name].providers)
+    }
+
+    /// Whether only one package answers to this name. Another version of it that is installed doesn't count.
+    pub(super) fn only_provider(&self, name: &str) -> bool {
+        let providers = self.providers(name);
+        let of = |provider: &Provider<'_>| &self.packages[provider.package];
+        let mut names = providers.iter().map(|provider| &of(provider).record.name);
+        let offered = providers.iter().filter(|provider| of(provider).installed.is_none()).count();
+        let first = names.next();
+        first.is_some() && offered <= 1 && names.all(|name| Some(name) == first)
     }
 
     /// All names that packages answer to, in no order that may be relied upon.
@@ -166,19 +210,27 @@ impl<'a> Universe<'a> {
         }
     }
 
-    /// The place to take a package from: a repository with the preferred tag, one without a tag, or the first.
-    pub(super) fn place(&self, package: PackageId, tag: Option<&str>) -> (usize, usize) {
+    /// The place to take a package from: a repository with the preferred tag, one without a tag, or the first. None
+    /// for what is only installed.
+    pub(super) fn place(&self, package: PackageId, tag: Option<&str>) -> Option<(usize, usize)> {
         let places = &self.packages[package].places;
         let tagged = |wanted: Option<&str>| {
             places.iter().find(|(repository, _)| self.repositories[*repository].tag.as_deref() == wanted)
         };
-        *tag.and_then(|tag| tagged(Some(tag))).or_else(|| tagged(None)).unwrap_or(&places[0])
+        tag.and_then(|tag| tagged(Some(tag))).or_else(|| tagged(None)).or_else(|| places.first()).copied()
     }
 
-    /// Whether a repository with this tag has the package.
+    /// Whether a repository with this tag has the package, or it was installed from one.
     pub(super) fn has_tag(&self, package: PackageId, tag: &str) -> bool {
-        let places = &self.packages[package].places;
+        let Package { places, installed, .. } = &self.packages[package];
         places.iter().any(|(repository, _)| self.repositories[*repository].tag.as_deref() == Some(tag))
+            || installed.is_some_and(|place| self.installed[place].tag.as_deref() == Some(tag))
+    }
+
+    /// Whether a package may be taken whatever tags are asked for.
+    pub(super) fn unmasked_anyway(&self, package: PackageId) -> bool {
+        let Package { untagged, installed, .. } = self.packages[package];
+        untagged || installed.is_some()
     }
 
     /// A name that the package would own and that it names once more, or none.
@@ -213,7 +265,7 @@ impl<'a> Universe<'a> {
                 }
                 let entry = &self.names[name];
                 for package in entry.providers.iter().map(|provider| provider.package) {
-                    if !self.packages[package].untagged && !self.has_tag(package, tag) {
+                    if !self.unmasked_anyway(package) && !self.has_tag(package, tag) {
                         continue;
                     }
                     if !self.packages[package].untagged {
@@ -247,7 +299,10 @@ impl<'a> Universe<'a> {
         preference::sort(self, &mut found, &Wanted { tag, prefer: &[] });
         found
             .iter()
-            .map(|found| (self.place(found.package, tag).0, self.packages[found.package].record))
+            .filter_map(|found| {
+                let (repository, _) = self.place(found.package, tag)?;
+                Some((repository, self.packages[found.package].record))
+            })
             .collect()
     }
 }

@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part of this")]
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that can't be set up has failed")]
 
+pub mod signed;
+
 use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
@@ -32,7 +34,7 @@ pub fn sha1(bytes: &[u8]) -> [u8; 20] {
 /// One PAX record; its length counts itself.
 pub fn pax_record(key: &str, value: &[u8]) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
-    let length = (1..5).map(|digits| rest + digits).find(|n| n.to_string().len() + rest == *n).unwrap();
+    let length = (1..10).map(|digits| rest + digits).find(|n| n.to_string().len() + rest == *n).unwrap();
     [format!("{length} {key}=").as_bytes(), value, b"\n"].concat()
 }
 

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that can't be set up has failed")]
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kimg_apk::{Index, KeyRing, Limits, Record, read_index};
+use kimg_core::{Content, ContentSink, ContentSource, DigestWriter, ImagePath, MemorySink, ReadSeek};
 
 /// Says visibly that a test was skipped; with `KIMG_REQUIRE_ALL=1` that is a failure.
 pub fn skipped(why: &str) {
@@ -97,4 +100,31 @@ pub fn genuine() -> Option<Vec<Repository>> {
 pub fn of_arch(arch: &str) -> Option<Repository> {
     let folder = assembled()?;
     Some(Repository::open(folder.join("repo").join(arch), arch, keys(&folder.join("keys"))))
+}
+
+/// Keeps the bytes of small files, which laying packages out may want to read; those of large ones are hashed and let
+/// go.
+pub struct SmallOnly;
+
+impl ContentSink for SmallOnly {
+    fn store(&mut self, path: &ImagePath, reader: &mut dyn Read) -> std::io::Result<Content> {
+        let mut start = Vec::new();
+        (&mut *reader).take(1 << 16).read_to_end(&mut start)?;
+        if start.len() < 1 << 16 {
+            return MemorySink.store(path, &mut &start[..]);
+        }
+        let mut writer = DigestWriter::new(std::io::sink());
+        std::io::copy(&mut (&start[..]).chain(reader), &mut writer)?;
+        let (_, digest, size) = writer.finish();
+        Ok(Content::new(digest, size, Arc::new(Nothing)))
+    }
+}
+
+#[derive(Debug)]
+struct Nothing;
+
+impl ContentSource for Nothing {
+    fn open(&self) -> std::io::Result<Box<dyn ReadSeek>> {
+        Err(std::io::Error::other("nothing was kept"))
+    }
 }

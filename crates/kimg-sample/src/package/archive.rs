@@ -225,10 +225,11 @@ pub(crate) fn cut_tar<'a>(entries: impl IntoIterator<Item = &'a TarEntry>) -> Ve
     bytes
 }
 
-/// One gzip member, without a name and with time 0.
+/// One gzip member as abuild's `gzip -n -9` writes its header: without a name, time 0, made on Unix.
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     const IN_MEMORY: &str = "writing to memory does not fail";
-    let mut member = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
+    const UNIX: u8 = 3; // RFC 1952, 2.3.1
+    let mut member = GzBuilder::new().mtime(0).operating_system(UNIX).write(Vec::new(), Compression::best());
     member.write_all(bytes).expect(IN_MEMORY);
     member.finish().expect(IN_MEMORY)
 }
