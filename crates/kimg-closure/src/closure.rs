@@ -1,13 +1,14 @@
 //! The result of a walk: a set of paths, each with the reason it belongs there and the root that reached it first.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use kimg_core::ImagePath;
 use serde::Serialize;
 
 use crate::Root;
 use crate::chain::{Chain, Step};
+use crate::finding::Finding;
+use crate::needs::Visit;
 
 /// Why a path belongs to the set: the first reason that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -100,57 +101,6 @@ impl Reason {
     }
 }
 
-/// Something that is no error and yet worth a look.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "finding")]
-#[non_exhaustive]
-pub enum Finding {
-    /// A rule that holds for a file names files that are not there.
-    RuleFilesMissing {
-        /// The rule.
-        rule: String,
-        /// The file for which it holds.
-        of: ImagePath,
-        /// The patterns that match nothing.
-        patterns: Vec<String>,
-        /// Whether nothing at all matches.
-        all: bool,
-    },
-    /// A library that is loaded at run time, where it is there, is not there.
-    DlopenMissing {
-        /// The program or library that would load it.
-        of: ImagePath,
-        /// Its names.
-        sonames: Vec<String>,
-        /// What for.
-        feature: String,
-    },
-    /// A search path holds a relative folder, which means another one wherever the program is started: passed over.
-    RelativeSearchFolder {
-        /// The file that is searched for.
-        of: ImagePath,
-        /// The folder.
-        folder: String,
-    },
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::RuleFilesMissing { rule, of, patterns, all } => {
-                let which = if *all { "none of its files is there" } else { "not there" };
-                write!(f, "rule `{rule}` of `{of}`: {which}: {}", patterns.join(", "))
-            }
-            Self::DlopenMissing { of, sonames, feature } => {
-                write!(f, "`{of}` would load {} ({feature}), which is not there", sonames.join(" or "))
-            }
-            Self::RelativeSearchFolder { of, folder } => {
-                write!(f, "the search path for the libraries of `{of}` holds the relative folder `{folder}`")
-            }
-        }
-    }
-}
-
 /// One path of the set, as the walk notes it.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -164,6 +114,7 @@ pub struct Closure {
     pub(crate) roots: Vec<Root>,
     pub(crate) nodes: BTreeMap<ImagePath, Node>,
     pub(crate) findings: Vec<Finding>,
+    pub(crate) visits: Vec<Visit>,
 }
 
 impl Closure {
@@ -195,6 +146,11 @@ impl Closure {
     /// How a root leads to a path; `None` when the path is not in the set.
     pub fn why(&self, path: &ImagePath) -> Option<Chain> {
         chain(&self.nodes, &self.roots, path)
+    }
+
+    /// Each file that was looked at by itself, with what it needs: the graph behind the set.
+    pub fn visits(&self) -> &[Visit] {
+        &self.visits
     }
 
     /// What is no error and yet worth a look, in order.

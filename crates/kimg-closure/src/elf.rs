@@ -3,12 +3,16 @@
 mod bytes;
 mod dlopen;
 mod read;
+mod symbols;
+mod tables;
 
 use kimg_core::{Classified, ContentError, ErrorClass, Platform};
 use serde::{Deserialize, Serialize};
 
 pub use dlopen::{DlopenNote, Priority};
 pub use read::read_elf;
+pub(crate) use read::read_opened;
+pub use symbols::{DefinedSymbol, ElfSymbols, NeededVersion, UndefinedSymbol, read_symbols};
 
 /// Whether addresses have 32 or 64 bits (`EI_CLASS`; System V ABI, "ELF Identification").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -76,6 +80,8 @@ pub struct ElfFacts {
     pub max_align: u64,
     /// Whether it has a dynamic part (`PT_DYNAMIC`); without one no loader takes it as a library.
     pub has_dynamic: bool,
+    /// Whether its needs are searched in no common folder (`DF_1_NODEFLIB`). musl does not know of it.
+    pub only_own_folders: bool,
     /// Whether bytes follow behind the last one that its headers speak of, as with self-extracting programs.
     pub has_appended_data: bool,
 }
@@ -88,17 +94,20 @@ impl ElfFacts {
 
     /// Whether this is for the platform; if not, what it is for, in words.
     pub fn check_platform(&self, platform: Platform) -> Result<(), String> {
-        let bits = if platform.elf_is_64() { Class::Bits64 } else { Class::Bits32 };
-        let same =
-            (self.machine, self.class, self.endianness) == (platform.elf_machine(), bits, ByteOrder::Little);
+        let expected = (platform.elf_machine(), expected_class(platform), ByteOrder::Little);
+        let same = (self.machine, self.class, self.endianness) == expected;
         if same { Ok(()) } else { Err(architecture(self.machine, self.class, self.endianness)) }
     }
 }
 
+/// The class of ELF files for this platform.
+pub(crate) fn expected_class(platform: Platform) -> Class {
+    if platform.elf_is_64() { Class::Bits64 } else { Class::Bits32 }
+}
+
 /// The architecture an ELF file for this platform says it is of, in words.
 pub(crate) fn expected_architecture(platform: Platform) -> String {
-    let class = if platform.elf_is_64() { Class::Bits64 } else { Class::Bits32 };
-    architecture(platform.elf_machine(), class, ByteOrder::Little)
+    architecture(platform.elf_machine(), expected_class(platform), ByteOrder::Little)
 }
 
 fn architecture(machine: u16, class: Class, order: ByteOrder) -> String {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kimg_core::{Content, Digest};
+use kimg_core::{Content, Digest, ImagePath, ReadSeek};
 use serde::{Deserialize, Serialize};
 
-use crate::elf::{ElfError, ElfFacts, read_elf};
+use crate::Files;
+use crate::elf::{ElfError, ElfFacts, read_opened};
 use crate::script::{FIRST_BYTES, Script};
 
 /// What a regular file is.
@@ -26,18 +27,29 @@ impl FileFacts {
     /// Looks at a content: its first bytes and, of an ELF file, some headers.
     ///
     /// # Errors
-    /// As [`read_elf`].
+    /// As [`read_elf`](crate::read_elf).
     pub fn read(content: &Content) -> Result<Self, ElfError> {
-        if let Some(elf) = read_elf(content)? {
-            return Ok(Self::Elf(Box::new(elf)));
-        }
+        Self::of(content.open()?)
+    }
+
+    /// Looks at the regular file at exactly this path.
+    ///
+    /// # Errors
+    /// As [`read_elf`](crate::read_elf), and when there is no such file.
+    pub fn read_at(files: &dyn Files, path: &ImagePath) -> Result<Self, ElfError> {
+        Self::of(files.open(path).map_err(|source| ElfError::Read { part: "first bytes", source })?)
+    }
+
+    fn of(mut opened: Box<dyn ReadSeek>) -> Result<Self, ElfError> {
         let mut first = Vec::with_capacity(FIRST_BYTES);
-        content
-            .open()?
+        (&mut opened)
             .take(FIRST_BYTES as u64)
             .read_to_end(&mut first)
             .map_err(|source| ElfError::Read { part: "first bytes", source })?;
-        Ok(Script::parse(&first).map_or(Self::Data, Self::Script))
+        match read_opened(opened, &first)? {
+            Some(elf) => Ok(Self::Elf(Box::new(elf))),
+            None => Ok(Script::parse(&first).map_or(Self::Data, Self::Script)),
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Computes the smallest set of files that a set of programs needs, with the reason for each.
 //!
 //! A container image made of whole packages holds much that nothing in it ever opens. [`close`] starts from
-//! the programs that are wanted ([`Root`]) and follows, over a [`FileTree`] and never on
-//! a disk, what each of them needs:
+//! the programs that are wanted ([`Root`]) and follows, over the files of a root
+//! ([`Files`]: a [`FileTree`](kimg_core::FileTree), or a folder on a disk as [`FolderRoot`]), what each of them needs:
 //!
 //! | need | found in |
 //! | --- | --- |
-//! | the loader, and the libraries it loads | ELF headers, searched exactly as musl's loader searches ([`read_elf`]) |
+//! | the loader, and the libraries it loads | ELF headers, searched exactly as the loader itself searches ([`Dialect`]: musl's or glibc's) |
 //! | every link on the way, every parent folder | the tree |
 //! | the interpreter of a script, the command behind `env` | its first line ([`Script`]) |
 //! | plugins and data that programs open by themselves | `.note.dlopen`, and [`Rules`], which are data |
@@ -47,29 +47,79 @@
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! [`check`] looks further, into the symbols: whether what was found fits together, version by version.
+//!
+//! [`needs`] is the same walk for looking at: it goes on past what is missing, and gives the graph, which
+//! [`Closure::visits`] has too. Each [`Visit`] is one program (or script, or file by itself) with the edges of all
+//! that it loads: [`Edge::of`] needs [`Edge::name`], and [`Edge::met`] is the file that answers, with the links on
+//! the way, or the folders that were searched in vain.
+//!
+//! ```no_run
+//! use kimg_closure::{FolderRoot, MemoryFacts, Met, Request, Root, Rules, needs, platform_of};
+//! use kimg_core::{ImagePath, Platform};
+//!
+//! let files = FolderRoot::open("/tmp/unpacked")?;
+//! let program = ImagePath::new("/usr/sbin/iptables")?;
+//! let platform = platform_of(&files, &program)?.unwrap_or(Platform::Amd64);
+//! let found = needs(&Request {
+//!     tree: &files,
+//!     platform,
+//!     roots: &[Root { path: program, name: "iptables".into(), reason: "asked for".into() }],
+//!     rules: &Rules::builtin(),
+//!     library_path: &[],
+//!     facts: &MemoryFacts::default(),
+//! });
+//! for visit in found.closure().visits() {
+//!     for need in &visit.needs {
+//!         match &need.met {
+//!             Met::By { path, links } => println!("{:?} {} => {path} by {links:?}", need.of(), need.name),
+//!             Met::Unmet { problem, searched } => println!("{}: {problem} ({searched:?})", need.name),
+//!         }
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod chain;
+mod check;
 mod closure;
+mod confirm;
+mod dialect;
 mod elf;
 mod error;
 mod facts;
+mod files;
+mod finding;
+mod folder;
+mod glibc;
 mod lookup;
 mod musl;
+mod needs;
 mod process;
 mod rules;
 mod script;
-mod search;
 mod walk;
 
-use kimg_core::{FileTree, ImagePath, Platform};
+use kimg_core::{ImagePath, Platform};
 use serde::Serialize;
 
 pub use chain::{Chain, Step};
-pub use closure::{Closure, Finding, Reason};
-pub use elf::{ByteOrder, Class, DlopenNote, ElfError, ElfFacts, ElfKind, Priority, read_elf};
+pub use check::check;
+pub use closure::{Closure, Reason};
+pub use confirm::{Confidence, Evidence, Word, confirm};
+pub use dialect::Dialect;
+pub use elf::{
+    ByteOrder, Class, DefinedSymbol, DlopenNote, ElfError, ElfFacts, ElfKind, ElfSymbols, NeededVersion,
+    Priority, UndefinedSymbol, read_elf, read_symbols,
+};
 pub use error::{ClosureError, Problem};
 pub use facts::{FactStore, FileFacts, MemoryFacts};
-pub use rules::{Rule, RuleError, Rules};
+pub use files::{Files, Found, Inode};
+pub use finding::{Finding, When};
+pub use folder::FolderRoot;
+pub use needs::{Edge, FileType, Met, Needs, Object, Visit, needs, platform_of};
+pub use rules::{Call, Importance, Rule, RuleError, RulePlace, Rules};
 pub use script::Script;
 
 /// A program or file that is wanted.
@@ -88,7 +138,7 @@ pub struct Root {
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// All files that can be had, every parent folder included.
-    pub tree: &'a FileTree,
+    pub tree: &'a dyn Files,
     /// What the image runs on: an ELF file for anything else is an error.
     pub platform: Platform,
     /// What is wanted. The order matters only for [`Closure::root_of`] and for which of several reasons is told.

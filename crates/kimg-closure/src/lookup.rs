@@ -1,6 +1,8 @@
 //! From a path as a program writes it to the entries it passes: every link, in the order the kernel follows them.
 
-use kimg_core::{FileTree, ImagePath, Kind, ResolveError};
+use kimg_core::{ImagePath, ResolveError};
+
+use crate::{Files, Found};
 
 /// Linux follows at most 40 links for one path (`MAXSYMLINKS`, `path_resolution(7)`).
 const MAX_LINKS: usize = 40;
@@ -17,49 +19,43 @@ pub(crate) struct Landing {
 /// Follows an absolute path as text; `..` and links are taken one by one, as the kernel does.
 ///
 /// The last landing is a file or a folder, all before it are links.
-pub(crate) fn find(tree: &FileTree, text: &str) -> Result<Vec<Landing>, ResolveError> {
+pub(crate) fn find(files: &dyn Files, text: &str) -> Result<Vec<Landing>, ResolveError> {
     let wanted = lexical(text);
     let mut landings: Vec<Landing> = Vec::new();
     let mut links = 0;
     let mut here = ImagePath::root();
     let mut text = text.to_owned();
     loop {
-        let landing = step(tree, &here, &text)?;
+        let landing = step(files, &wanted, &here, &text)?;
         let at = landing.at.clone();
         links += landing.by.len();
         landings.push(landing);
-        let Some(entry) = tree.get(&at) else {
-            if at.is_root() {
-                return Ok(landings);
+        let target = match files.look(&at) {
+            None => {
+                let links = landings.iter().rev().skip(1).rev().map(|l| l.at.clone()).collect();
+                return Err(ResolveError::Missing { wanted, missing: at, links });
             }
-            let links = landings.iter().rev().skip(1).rev().map(|l| l.at.clone()).collect();
-            return Err(ResolveError::Missing { wanted, missing: at, links });
+            Some(Found::Link { target }) => target,
+            Some(_) => return Ok(landings),
         };
-        let Kind::Symlink { target } = &entry.kind else { return Ok(landings) };
         links += 1;
         if links > MAX_LINKS {
-            let start = landings.iter().position(|l| l.at == at).unwrap_or(0);
-            let mut links: Vec<_> = landings[start..].iter().map(|l| l.at.clone()).collect();
-            if let Some(again) = links.iter().skip(1).position(|l| *l == links[0]) {
-                links.truncate(again + 1);
-            }
-            return Err(ResolveError::Loop { wanted, links });
+            let links: Vec<_> = landings.iter().map(|l| l.at.clone()).collect();
+            return Err(ResolveError::Loop { wanted, links: circle(&links, &at) });
         }
-        if target.is_empty() || target.len() > 4095 {
-            return Err(ResolveError::BadTarget { link: at, target: target.clone() });
-        }
-        here = if target.starts_with('/') {
-            ImagePath::root()
-        } else {
-            at.parent().unwrap_or_else(ImagePath::root)
-        };
-        text.clone_from(target);
+        here = start(&at, &target)?;
+        text = target;
     }
 }
 
 /// Goes from a real folder to where the last name of `text` lies; the last name itself is not followed.
-fn step(tree: &FileTree, start: &ImagePath, text: &str) -> Result<Landing, ResolveError> {
-    let names: Vec<&str> = text.split('/').filter(|n| !n.is_empty() && *n != ".").collect();
+fn step(
+    files: &dyn Files,
+    wanted: &ImagePath,
+    start: &ImagePath,
+    text: &str,
+) -> Result<Landing, ResolveError> {
+    let names: Vec<&str> = names(text).collect();
     let mut here = start.clone();
     let mut by = Vec::new();
     for (index, name) in names.iter().enumerate() {
@@ -73,14 +69,76 @@ fn step(tree: &FileTree, start: &ImagePath, text: &str) -> Result<Landing, Resol
         if index + 1 == names.len() {
             return Ok(Landing { at: next, by });
         }
-        let folder = tree.resolve(&next)?;
-        if tree.get(&folder.path).is_some_and(|e| !e.is_directory()) {
-            return Err(ResolveError::NotADirectory { wanted: lexical(text), file: folder.path });
-        }
-        by.extend(folder.links);
-        here = folder.path;
+        here = folder(files, wanted, next, &mut by)?;
     }
     Ok(Landing { at: here, by })
+}
+
+/// The real folder that a path ends at, each link on the way noted.
+fn folder(
+    files: &dyn Files,
+    wanted: &ImagePath,
+    path: ImagePath,
+    by: &mut Vec<ImagePath>,
+) -> Result<ImagePath, ResolveError> {
+    let before = by.len();
+    let mut todo = Vec::new();
+    let mut here = path;
+    loop {
+        match files.look(&here) {
+            None => {
+                let links = by.split_off(before);
+                return Err(ResolveError::Missing { wanted: wanted.clone(), missing: here, links });
+            }
+            Some(Found::File { .. } | Found::Special) => {
+                return Err(ResolveError::NotADirectory { wanted: wanted.clone(), file: here });
+            }
+            Some(Found::Folder) => {}
+            Some(Found::Link { target }) => {
+                if by.len() >= MAX_LINKS {
+                    let links = circle(&by[before..], &here);
+                    return Err(ResolveError::Loop { wanted: wanted.clone(), links });
+                }
+                let start = start(&here, &target)?;
+                todo.extend(names(&target).rev().map(str::to_owned));
+                by.push(std::mem::replace(&mut here, start));
+            }
+        }
+        loop {
+            let Some(name) = todo.pop() else { return Ok(here) };
+            if name == ".." {
+                here = here.parent().unwrap_or(here);
+                continue;
+            }
+            here = here
+                .join(&name)
+                .map_err(|_| ResolveError::BadTarget { link: here.clone(), target: name.clone() })?;
+            break;
+        }
+    }
+}
+
+fn names(text: &str) -> impl DoubleEndedIterator<Item = &str> {
+    text.split('/').filter(|n| !n.is_empty() && *n != ".")
+}
+
+/// The folder in which the target of a link starts.
+fn start(link: &ImagePath, target: &str) -> Result<ImagePath, ResolveError> {
+    if target.is_empty() || target.len() > 4095 {
+        return Err(ResolveError::BadTarget { link: link.clone(), target: target.to_owned() });
+    }
+    let parent = if target.starts_with('/') { None } else { link.parent() };
+    Ok(parent.unwrap_or_else(ImagePath::root))
+}
+
+/// The links that lead to each other, out of all that were followed; `last` is the one not followed any more.
+fn circle(links: &[ImagePath], last: &ImagePath) -> Vec<ImagePath> {
+    let start = links.iter().position(|l| l == last).unwrap_or(0);
+    let mut links = links[start..].to_vec();
+    if let Some(again) = links.iter().skip(1).position(|l| *l == links[0]) {
+        links.truncate(again + 1);
+    }
+    links
 }
 
 /// The path for messages: `..` taken away without looking.
@@ -98,7 +156,7 @@ fn lexical(text: &str) -> ImagePath {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kimg_core::{Content, Entry, Origin};
+    use kimg_core::{Content, Entry, FileTree, Origin};
     use proptest::prelude::*;
 
     fn made() -> Origin {

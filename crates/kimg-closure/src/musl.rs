@@ -1,6 +1,9 @@
 //! How musl's loader turns a name into files: the rules alone, without a file tree.
 //!
 //! Source: musl, `ldso/dynlink.c` (`load_library`, `path_open`, `fixup_rpath`), the same from 1.1.20 to 1.2.5.
+//! How they are applied to the files of a root: `musl/load.rs`.
+
+mod load;
 
 use kimg_core::Platform;
 
@@ -18,11 +21,6 @@ pub(crate) fn is_reserved(name: &str) -> bool {
         return false;
     };
     ["c", "pthread", "rt", "m", "dl", "util", "xnet"].contains(&first)
-}
-
-/// The loader that programs of a platform ask for.
-pub(crate) fn default_interpreter(platform: Platform) -> String {
-    format!("/lib/ld-musl-{}.so.1", platform.musl())
 }
 
 /// The file in which the folders to search may be listed: below the folder above the loader's own.

@@ -1,52 +1,62 @@
-//! What one program loads, as musl's loader does it: the program's needs breadth first, then what is loaded
-//! at run time (notes and rules) in the same process.
+//! What one program loads: its loader, its needs breadth first, then what is loaded at run time (notes and
+//! rules) in the same process. Where a name is searched is the loader's own: `musl/load.rs`, `glibc/load.rs`.
 //!
-//! Source: musl, `ldso/dynlink.c`. Two things are as for a program that root starts: a setuid program's
-//! `$ORIGIN` and the image's `LD_LIBRARY_PATH` count.
+//! Two things are as for a program that root starts: a setuid program's `$ORIGIN` and the image's
+//! `LD_LIBRARY_PATH` count.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use kimg_core::{ImagePath, Kind};
+use kimg_core::ImagePath;
 
-use crate::closure::Finding;
 use crate::elf::{DlopenNote, ElfFacts, ElfKind, Priority};
 use crate::error::Problem;
 use crate::facts::FileFacts;
-use crate::lookup::find;
-use crate::search::goes_on;
+use crate::finding::Finding;
+use crate::glibc::Folders;
+use crate::lookup::{Landing, find};
+use crate::needs::{Edge, Met, Object};
 use crate::walk::Walk;
-use crate::{ClosureError, Reason, musl};
+use crate::{ClosureError, Dialect, Inode, Reason};
 
 /// One program or library in the process.
-pub(crate) struct Object {
+pub(crate) struct Loaded {
     pub(crate) path: ImagePath,
     /// The path by which it was found.
     pub(crate) found_as: String,
-    /// The name by which it is known, so that the name is not searched a second time: the last one of `found_as`,
-    /// from when a search finds it. Found by another name as well, it is not known by that too.
-    pub(crate) known_as: Option<String>,
-    /// The folders it adds to the search, `$ORIGIN` put in.
-    pub(crate) folders: Vec<String>,
+    /// The names by which it is known, so that none of them is searched a second time.
+    pub(crate) names: Vec<String>,
+    /// The folders it adds to the search for its needs and for those of whatever it loads, `$ORIGIN` put in.
+    pub(crate) handed_on: Vec<String>,
+    /// The folders it adds to the search for its own needs alone: glibc's reading of `DT_RUNPATH`.
+    pub(crate) own: Vec<String>,
+    /// Whether no common folder is searched for its needs.
+    pub(crate) only_own_folders: bool,
     /// Who loaded it.
     pub(crate) parent: Option<usize>,
     pub(crate) needed: Vec<String>,
     pub(crate) dlopen: Vec<DlopenNote>,
+    at_start: bool,
 }
 
 /// A program and what it has loaded.
 pub(crate) struct Process {
-    pub(crate) objects: Vec<Object>,
-    /// The files, hard links of one file as one. The program itself is not among them.
-    pub(crate) files: BTreeMap<ImagePath, usize>,
+    pub(crate) dialect: Dialect,
+    pub(crate) objects: Vec<Loaded>,
+    /// The files, hard links of one file as one.
+    pub(crate) files: BTreeMap<Inode, usize>,
     /// The loader, as asked for and as found.
     pub(crate) loader: Option<(String, ImagePath)>,
-    /// The common folders, once they were needed.
+    /// musl's common folders, once they were needed.
     pub(crate) common: Option<Vec<String>>,
+    /// glibc's.
+    pub(crate) folders: Arc<Folders>,
     pub(crate) next: usize,
+    starting: bool,
 }
 
 /// What came of a name.
-enum Load {
+pub(crate) enum Load {
     Done,
     Missing(Vec<String>),
 }
@@ -54,56 +64,108 @@ enum Load {
 impl Walk<'_> {
     /// Follows all that a program, or a library by itself, loads.
     pub(crate) fn process(&mut self, program: &ImagePath, elf: &ElfFacts) -> Result<(), ClosureError> {
+        let dialect = self.dialect(elf);
         let mut process = Process {
-            objects: vec![Object::new(program, program.as_str(), None, elf)],
+            dialect,
+            objects: Vec::new(),
             files: BTreeMap::new(),
             loader: None,
             common: None,
+            folders: Arc::default(),
             next: 0,
+            starting: true,
         };
-        if let Some(interpreter) = &elf.interpreter {
-            self.loader(&mut process, program, interpreter)?;
+        let filled = self.fill(&mut process, program, elf);
+        if let Some(visit) = self.visit() {
+            visit.dialect = Some(dialect);
+            visit.loader = process.loader.map(|(_, path)| path);
+            visit.objects = process.objects.into_iter().map(Loaded::told).collect();
         }
-        self.load_needed(&mut process)?;
+        filled
+    }
+
+    /// The dialect that a program's loader is of. For a library by itself it is that of the loader there is.
+    fn dialect(&self, elf: &ElfFacts) -> Dialect {
+        if let Some(interpreter) = &elf.interpreter {
+            return Dialect::of_interpreter(interpreter);
+        }
+        let is_there = |dialect: Dialect| {
+            find(self.request.tree, &dialect.default_interpreter(self.request.platform)).is_ok()
+        };
+        if !is_there(Dialect::Musl) && is_there(Dialect::Glibc) { Dialect::Glibc } else { Dialect::Musl }
+    }
+
+    fn fill(
+        &mut self,
+        process: &mut Process,
+        program: &ImagePath,
+        elf: &ElfFacts,
+    ) -> Result<(), ClosureError> {
+        let asked = match (&elf.interpreter, process.dialect) {
+            (None, Dialect::Glibc) => Some(process.dialect.default_interpreter(self.request.platform)),
+            (asked, _) => asked.clone(),
+        };
+        let found = asked.as_deref().map_or(Ok(()), |asked| self.loader(process, program, asked));
+        // The program comes before its loader; what its search path means, only the loader knows.
+        process.objects.insert(0, Loaded::new(process, program, program.as_str(), None, elf));
+        if process.dialect == Dialect::Glibc {
+            process.files.insert(self.inode(program), 0);
+            self.loader_as_object(process)?;
+        }
+        if let (Err(error), Some(asked)) = (found, asked) {
+            self.unmet(Reason::Interpreter { of: program.clone() }, asked, error)?;
+        }
+        self.load_needed(process)?;
+        process.starting = false;
+        if process.dialect == Dialect::Glibc {
+            self.name_services(process)?;
+        }
         let mut index = 0;
         while index < process.objects.len() {
-            self.load_at_run_time(&mut process, index)?;
+            self.load_at_run_time(process, index)?;
             index += 1;
         }
         Ok(())
     }
 
-    fn loader(
+    pub(crate) fn loader(
         &mut self,
         process: &mut Process,
         of: &ImagePath,
         interpreter: &str,
     ) -> Result<(), ClosureError> {
-        let name = interpreter.rsplit('/').next().unwrap_or_default();
-        let interpreter = interpreter.to_owned();
-        if name.starts_with("ld-linux") || name.starts_with("ld64.so") {
-            return Err(self.error(of, Problem::Glibc { program: of.clone(), interpreter }));
-        }
-        let landings = find(self.request.tree, &interpreter).map_err(|source| {
-            let interpreter = interpreter.clone();
-            self.error(of, Problem::InterpreterMissing { program: of.clone(), interpreter, source })
-        })?;
+        let landings = match process.dialect {
+            Dialect::Glibc => self.glibc_loader(of, interpreter)?,
+            Dialect::Musl => find(self.request.tree, interpreter).map_err(|source| {
+                let (program, interpreter) = (of.clone(), interpreter.to_owned());
+                self.error(of, Problem::InterpreterMissing { program, interpreter, source })
+            })?,
+        };
         let path = self.arrive(&landings, Reason::Interpreter { of: of.clone() });
         self.want_file(of, &path)?;
         self.later(path.clone());
-        process.loader = Some((interpreter, path));
+        if process.dialect == Dialect::Glibc {
+            process.folders = self.glibc_folders(&path);
+        }
+        process.loader = Some((interpreter.to_owned(), path));
         Ok(())
     }
 
     /// Loads what the objects need, in the order in which they came in.
-    fn load_needed(&mut self, process: &mut Process) -> Result<(), ClosureError> {
+    pub(crate) fn load_needed(&mut self, process: &mut Process) -> Result<(), ClosureError> {
         while let Some(object) = process.objects.get(process.next) {
             let of = object.path.clone();
             for soname in object.needed.clone() {
                 let reason = Reason::Needed { of: of.clone(), soname: soname.clone() };
-                if let Load::Missing(searched) = self.load(process, &soname, process.next, reason)? {
-                    return Err(self.error(&of, Problem::LibraryMissing { of: of.clone(), soname, searched }));
-                }
+                let error = match self.load(process, &soname, process.next, &reason) {
+                    Ok(Load::Done) => continue,
+                    Ok(Load::Missing(searched)) => {
+                        let (of, soname) = (of.clone(), soname.clone());
+                        self.error(&of.clone(), Problem::LibraryMissing { of, soname, searched })
+                    }
+                    Err(error) => error,
+                };
+                self.unmet(reason, soname, error)?;
             }
             process.next += 1;
         }
@@ -113,7 +175,7 @@ impl Walk<'_> {
     fn load_at_run_time(&mut self, process: &mut Process, index: usize) -> Result<(), ClosureError> {
         let of = process.objects[index].path.clone();
         for note in process.objects[index].dlopen.clone() {
-            self.load_note(process, &of, &note)?;
+            self.load_note(process, index, &note)?;
         }
         for file in self.ruled(&of)? {
             let facts = self.facts(&file)?;
@@ -134,104 +196,87 @@ impl Walk<'_> {
     fn load_note(
         &mut self,
         process: &mut Process,
-        of: &ImagePath,
+        index: usize,
         note: &DlopenNote,
     ) -> Result<(), ClosureError> {
         if note.priority == Priority::Suggested {
             return Ok(());
         }
+        let of = process.objects[index].path.clone();
         let feature = note.purpose().to_owned();
+        let by = match process.dialect {
+            // musl searches as for the program, whoever calls dlopen.
+            Dialect::Musl => 0,
+            Dialect::Glibc => index,
+        };
         for soname in &note.soname {
             let reason = Reason::Dlopen { of: of.clone(), soname: soname.clone(), feature: feature.clone() };
-            // musl searches as for the program, whoever calls dlopen.
-            if let Load::Done = self.load(process, soname, 0, reason)? {
+            if let Load::Done = self.load(process, soname, by, &reason)? {
                 return Ok(());
             }
         }
-        let (of, sonames) = (of.clone(), note.soname.clone());
+        let sonames = note.soname.clone();
         if note.priority == Priority::Required {
-            return Err(self.error(&of.clone(), Problem::DlopenMissing { of, sonames, feature }));
+            let soname = sonames.join(" or ");
+            let reason = Reason::Dlopen { of: of.clone(), soname: soname.clone(), feature: feature.clone() };
+            let error = self.error(&of.clone(), Problem::DlopenMissing { of, sonames, feature });
+            return self.unmet(reason, soname, error);
         }
         self.note(Finding::DlopenMissing { of, sonames, feature });
         Ok(())
     }
 
-    /// musl's `load_library`.
-    fn load(
+    pub(crate) fn load(
         &mut self,
         process: &mut Process,
         name: &str,
         by: usize,
-        reason: Reason,
+        reason: &Reason,
     ) -> Result<Load, ClosureError> {
-        let of = process.objects[by].path.clone();
-        if musl::is_reserved(name) || process.loader.as_ref().is_some_and(|(asked, _)| asked == name) {
-            if process.loader.is_none() {
-                self.loader(process, &of, &musl::default_interpreter(self.request.platform))?;
-            }
-            return Ok(Load::Done);
+        match process.dialect {
+            Dialect::Musl => self.load_as_musl(process, name, by, reason),
+            Dialect::Glibc => self.load_as_glibc(process, name, by, reason),
         }
-        let by_path = name.contains('/');
-        if !by_path && process.objects.iter().any(|o| o.known_as.as_deref() == Some(name)) {
-            return Ok(Load::Done);
-        }
-        let unreachable =
-            |source| Problem::LibraryUnreachable { of: of.clone(), soname: name.to_owned(), source };
-        let (landings, found_as) = if by_path {
-            if !name.starts_with('/') {
-                return Ok(Load::Missing(vec!["the folder it is started in".to_owned()]));
-            }
-            match find(self.request.tree, name) {
-                Ok(landings) => (landings, name.to_owned()),
-                Err(error) if goes_on(&error) => {
-                    return Ok(Load::Missing(vec!["that place".to_owned()]));
-                }
-                Err(error) => return Err(self.error(&of, unreachable(error))),
-            }
-        } else {
-            let mut searched = Vec::new();
-            match self.search(process, name, by, &mut searched) {
-                Ok(Some(found)) => found,
-                Ok(None) => return Ok(Load::Missing(searched)),
-                Err(error) => return Err(self.error(&of, unreachable(error))),
-            }
-        };
-        let path = self.arrive(&landings, reason);
-        let known = process.files.get(&self.inode(&path)).copied();
-        let index = match known {
-            Some(index) => index,
-            // The loader under another name: musl notices that it is a C library, and takes itself.
-            None if process.loader.as_ref().is_some_and(|(_, loader)| *loader == path) => {
-                return Ok(Load::Done);
-            }
-            None => {
-                let facts = self.facts(&path)?;
-                let problem = match facts.as_deref() {
-                    Some(FileFacts::Elf(elf)) => {
-                        self.check_platform(&path, elf)?;
-                        if elf.has_dynamic && elf.kind != ElfKind::Other {
-                            let index = self.take_in(process, &path, &found_as, by, elf);
-                            if !by_path {
-                                process.objects[index].get_known();
-                            }
-                            return Ok(Load::Done);
-                        }
-                        "an ELF file without a dynamic part"
-                    }
-                    Some(_) => "not an ELF file",
-                    None => "a folder",
-                };
-                let (soname, problem) = (name.to_owned(), problem.to_owned());
-                return Err(self.error(&of, Problem::NotALibrary { of: of.clone(), soname, path, problem }));
-            }
-        };
-        if !by_path {
-            process.objects[index].get_known();
-        }
-        Ok(Load::Done)
     }
 
-    fn take_in(
+    /// Notes that a name is answered by a file that is there already.
+    pub(crate) fn known(&mut self, reason: &Reason, name: &str, path: &ImagePath) -> Load {
+        let met = Met::By { path: path.clone(), links: Vec::new() };
+        self.need(Edge { reason: reason.clone(), name: name.to_owned(), met });
+        Load::Done
+    }
+
+    /// Takes the file at the end of the way in as a library, unless it is there already. Gives its place.
+    pub(crate) fn enter(
+        &mut self,
+        process: &mut Process,
+        name: &str,
+        (landings, found_as): &(Vec<Landing>, String),
+        by: usize,
+        reason: &Reason,
+    ) -> Result<usize, ClosureError> {
+        let of = process.objects[by].path.clone();
+        let path = self.arrive(landings, reason.clone());
+        if let Some(index) = process.files.get(&self.inode(&path)) {
+            return Ok(*index);
+        }
+        let facts = self.facts(&path)?;
+        let problem = match facts.as_deref() {
+            Some(FileFacts::Elf(elf)) => {
+                self.check_platform(&path, elf)?;
+                if elf.has_dynamic && elf.kind != ElfKind::Other {
+                    return Ok(self.take_in(process, &path, found_as, by, elf));
+                }
+                "an ELF file without a dynamic part"
+            }
+            Some(_) => "not an ELF file",
+            None => "a folder",
+        };
+        let (soname, problem) = (name.to_owned(), problem.to_owned());
+        Err(self.error(&of, Problem::NotALibrary { of: of.clone(), soname, path, problem }))
+    }
+
+    pub(crate) fn take_in(
         &self,
         process: &mut Process,
         path: &ImagePath,
@@ -240,34 +285,43 @@ impl Walk<'_> {
         elf: &ElfFacts,
     ) -> usize {
         let index = process.objects.len();
-        process.objects.push(Object::new(path, found_as, Some(by), elf));
+        let loaded = Loaded::new(process, path, found_as, Some(by), elf);
+        process.objects.push(loaded);
         process.files.insert(self.inode(path), index);
         index
     }
-
-    /// One path for all hard links of a file.
-    fn inode(&self, path: &ImagePath) -> ImagePath {
-        match self.request.tree.get(path).map(|e| &e.kind) {
-            Some(Kind::File { inode: Some(inode), .. }) => inode.clone(),
-            _ => path.clone(),
-        }
-    }
 }
 
-impl Object {
-    fn new(path: &ImagePath, found_as: &str, parent: Option<usize>, elf: &ElfFacts) -> Self {
+impl Loaded {
+    pub(crate) fn new(
+        process: &Process,
+        path: &ImagePath,
+        found_as: &str,
+        parent: Option<usize>,
+        elf: &ElfFacts,
+    ) -> Self {
+        let (handed_on, own, names) = match process.dialect {
+            Dialect::Musl => (crate::musl::expand(elf.search_path(), found_as), Vec::new(), Vec::new()),
+            Dialect::Glibc => {
+                let (rpath, runpath) = process.folders.search_paths(elf, found_as);
+                (rpath, runpath, elf.soname.iter().cloned().collect())
+            }
+        };
         Self {
             path: path.clone(),
             found_as: found_as.to_owned(),
-            known_as: None,
-            folders: musl::expand(elf.search_path(), found_as),
+            names,
+            handed_on,
+            own,
+            only_own_folders: process.dialect == Dialect::Glibc && elf.only_own_folders,
             parent,
             needed: elf.needed.clone(),
             dlopen: elf.dlopen.clone(),
+            at_start: process.starting,
         }
     }
 
-    fn get_known(&mut self) {
-        self.known_as = self.found_as.rsplit('/').next().map(str::to_owned);
+    fn told(self) -> Object {
+        Object { path: self.path, found_as: self.found_as, loaded_by: self.parent, at_start: self.at_start }
     }
 }

@@ -12,26 +12,41 @@
 //!
 //! A program is matched by the path it really has, links followed: whatever link starts it, the rule holds.
 //! A rule of the same name in a later file replaces the earlier one; with `files = []` it is switched off.
+//!
+//! The same files hold `[[call]]` (`rules/call.rs`): the programs that a program starts. No file follows from a
+//! call, for a variant says which of them it wants: calls are what [`confirm`](crate::confirm) looks for in a program.
 
 mod apply;
+mod call;
+mod error;
+mod pattern;
+mod written;
 
 use std::collections::BTreeMap;
 
-use globset::{Glob, GlobBuilder, GlobMatcher};
-use kimg_core::{Classified, ErrorClass, ImagePath};
-use serde::Deserialize;
+use kimg_core::{ImagePath, KubernetesVersion};
 
-/// The rules compiled in, each by the name of its file.
-const BUILTIN: [(&str, &str); 3] = [
+pub(crate) use call::MAX_SOUGHT;
+pub use call::{Call, Importance};
+pub use error::{RuleError, RulePlace};
+use pattern::{Matcher, Pattern};
+use written::Wrong;
+
+/// The files compiled in, by name.
+const BUILTIN: [(&str, &str); 6] = [
     ("rules/iptables.toml", include_str!("../rules/iptables.toml")),
     ("rules/kubernetes.toml", include_str!("../rules/kubernetes.toml")),
     ("rules/programs.toml", include_str!("../rules/programs.toml")),
+    ("rules/kubelet-calls.toml", include_str!("../rules/kubelet-calls.toml")),
+    ("rules/kubeadm-calls.toml", include_str!("../rules/kubeadm-calls.toml")),
+    ("rules/kube-proxy-calls.toml", include_str!("../rules/kube-proxy-calls.toml")),
 ];
 
-/// A set of rules, each by its name.
+/// Rules and calls, each by its name.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     rules: BTreeMap<String, Rule>,
+    calls: BTreeMap<String, Call>,
 }
 
 /// One rule.
@@ -45,115 +60,84 @@ pub struct Rule {
     source: Option<String>,
 }
 
-#[derive(Debug, Clone)]
-struct Matcher {
-    glob: GlobMatcher,
-    whole_path: bool,
-}
-
-/// Paths of an image, with wildcards or without.
-#[derive(Debug, Clone)]
-struct Pattern {
-    /// As written.
-    text: String,
-    /// The folder above the first wildcard; without wildcards the path itself.
-    folder: ImagePath,
-    /// What paths below the folder must look like, if there is a wildcard.
-    rest: Option<GlobMatcher>,
-}
-
-/// Why a file of rules is not one.
-#[derive(Debug, thiserror::Error)]
-pub enum RuleError {
-    /// It is not TOML, or not of this form.
-    #[error("rules `{name}`")]
-    Toml {
-        /// The file.
-        name: String,
-        /// What is wrong with it, with the line.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
-    /// A rule that can't be meant.
-    #[error("rules `{name}`: rule `{rule}`: {problem}")]
-    Invalid {
-        /// The file.
-        name: String,
-        /// The rule.
-        rule: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-}
-
-impl Classified for RuleError {
-    fn class(&self) -> ErrorClass {
-        ErrorClass::Usage
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct WrittenFile {
-    #[serde(default, rename = "rule")]
-    rules: Vec<Written>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Written {
-    name: String,
-    program: Vec<String>,
-    files: Vec<String>,
-    #[serde(default)]
-    required: bool,
-    reason: String,
-    source: Option<String>,
-}
-
 impl Rules {
     /// No rules: only what ELF headers, links and `#!` lines say.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// The rules compiled in.
+    /// The rules and calls compiled in.
     #[expect(clippy::missing_panics_doc, reason = "a test reads what is compiled in")]
     pub fn builtin() -> Self {
         let mut all = Self::none();
-        for (name, text) in BUILTIN {
-            all.extend(Self::parse(name, text).expect("the rules compiled in are read by a test"));
+        for (file, text) in BUILTIN {
+            all.extend_from_text(file, text).expect("the rules compiled in are read by a test");
         }
         all
     }
 
-    /// Reads a file of rules; `name` is only for messages.
+    /// Reads a file of rules; `file` is only for messages.
     ///
     /// # Errors
     /// When it is not TOML of the form above, when a pattern is none, or when a name is there twice.
-    pub fn parse(name: &str, text: &str) -> Result<Self, RuleError> {
-        let file: WrittenFile = toml::from_str(text)
-            .map_err(|source| RuleError::Toml { name: name.to_owned(), source: Box::new(source) })?;
-        let mut rules = BTreeMap::new();
-        for written in file.rules {
-            let rule = written.name.clone();
-            let invalid = |problem| RuleError::Invalid { name: name.to_owned(), rule: rule.clone(), problem };
-            let checked = Rule::check(written).map_err(invalid)?;
-            if rules.insert(rule.clone(), checked).is_some() {
-                return Err(invalid("is there twice".to_owned()));
+    pub fn parse(file: &str, text: &str) -> Result<Self, RuleError> {
+        let place = |span| RulePlace::new(file, text, span);
+        let written: written::File = toml::from_str(text).map_err(|source| RuleError::Toml {
+            place: place(source.span().unwrap_or(0..0)),
+            source: Box::new(source),
+        })?;
+        let invalid = |kind: &str, name: &str, (span, problem): Wrong| RuleError::Invalid {
+            place: place(span),
+            entry: format!("{kind} `{name}`"),
+            problem,
+        };
+        let twice = |name: &written::Text| (name.span(), "is there twice".to_owned());
+        let mut all = Self::none();
+        for rule in &written.rules {
+            let name = rule.name.get_ref();
+            let checked = Rule::check(rule).map_err(|wrong| invalid("rule", name, wrong))?;
+            if all.rules.insert(name.clone(), checked).is_some() {
+                return Err(invalid("rule", name, twice(&rule.name)));
             }
         }
-        Ok(Self { rules })
+        for call in &written.calls {
+            let name = call.name.get_ref();
+            let checked = Call::check(call).map_err(|wrong| invalid("call", name, wrong))?;
+            if all.calls.insert(name.clone(), checked).is_some() {
+                return Err(invalid("call", name, twice(&call.name)));
+            }
+        }
+        Ok(all)
     }
 
-    /// Takes the other's rules in; of two with one name the other's counts.
+    /// Reads a further file of rules, of a project's own say: what has a name that is known replaces it.
+    ///
+    /// # Errors
+    /// As [`Rules::parse`]; nothing is taken in then.
+    pub fn extend_from_text(&mut self, file: &str, text: &str) -> Result<(), RuleError> {
+        self.extend(Self::parse(file, text)?);
+        Ok(())
+    }
+
+    /// Takes the other's rules and calls in; of two with one name the other's counts.
     pub fn extend(&mut self, other: Self) {
         self.rules.extend(other.rules);
+        self.calls.extend(other.calls);
     }
 
     /// All rules, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.values()
+    }
+
+    /// All calls, by name.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.calls.values()
+    }
+
+    /// What a program at this path may start, in this version of Kubernetes: by name.
+    pub fn calls_of(&self, path: &ImagePath, version: &KubernetesVersion) -> Vec<&Call> {
+        self.calls().filter(|call| call.holds_for(path, version)).collect()
     }
 
     /// The rules that hold for a file, by name.
@@ -163,22 +147,14 @@ impl Rules {
 }
 
 impl Rule {
-    fn check(written: Written) -> Result<Self, String> {
-        for (what, text) in [("name", &written.name), ("reason", &written.reason)] {
-            if text.trim().is_empty() || text.contains('\n') {
-                return Err(format!("`{what}` is not one line of words"));
-            }
-        }
-        if written.program.is_empty() {
-            return Err("`program` is empty: it would hold for nothing".to_owned());
-        }
+    fn check(written: &written::Rule) -> Result<Self, Wrong> {
         Ok(Self {
-            name: written.name,
-            program: written.program.iter().map(|p| Matcher::new(p)).collect::<Result<_, _>>()?,
-            files: written.files.iter().map(|f| Pattern::new(f)).collect::<Result<_, _>>()?,
+            name: written::one_line("name", &written.name)?,
+            reason: written::one_line("reason", &written.reason)?,
+            program: written::programs(&written.program)?,
+            files: written::each(&written.files, Pattern::new)?,
             required: written.required,
-            reason: written.reason,
-            source: written.source,
+            source: written.source.clone(),
         })
     }
 
@@ -212,37 +188,8 @@ impl Rule {
     }
 
     fn holds_for(&self, path: &ImagePath) -> bool {
-        let name = path.file_name().unwrap_or_default();
-        self.program.iter().any(|m| m.glob.is_match(if m.whole_path { path.as_str() } else { name }))
+        self.program.iter().any(|program| program.is_match(path))
     }
-}
-
-impl Matcher {
-    fn new(text: &str) -> Result<Self, String> {
-        let whole_path = text.contains('/');
-        if text.is_empty() || (whole_path && !text.starts_with('/')) {
-            return Err(format!("program `{text}` is neither a name nor an absolute path"));
-        }
-        Ok(Self { glob: glob(text)?.compile_matcher(), whole_path })
-    }
-}
-
-impl Pattern {
-    fn new(text: &str) -> Result<Self, String> {
-        let Some(relative) = text.strip_prefix('/') else {
-            return Err(format!("file `{text}` is not an absolute path"));
-        };
-        let path = |text: &str| ImagePath::new(text).map_err(|error| error.to_string());
-        let Some(wildcard) = relative.find(['*', '?', '[', '{', '\\']) else {
-            return Ok(Self { text: text.to_owned(), folder: path(relative)?, rest: None });
-        };
-        let (folder, rest) = relative.split_at(relative[..wildcard].rfind('/').map_or(0, |slash| slash + 1));
-        Ok(Self { text: text.to_owned(), folder: path(folder)?, rest: Some(glob(rest)?.compile_matcher()) })
-    }
-}
-
-fn glob(text: &str) -> Result<Glob, String> {
-    GlobBuilder::new(text).literal_separator(true).build().map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -250,14 +197,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rules_compiled_in_can_be_read_and_each_says_where_it_is_documented() {
+    fn what_is_compiled_in_can_be_read_and_each_entry_says_where_it_is_documented() {
         let rules = Rules::builtin();
-        assert!(rules.iter().count() > 5);
-        let without: Vec<_> = rules.iter().filter(|r| r.source().is_none()).map(Rule::name).collect();
+        assert!(rules.iter().count() > 5 && rules.calls().count() > 60);
+        let sources = rules.iter().map(|r| (r.name(), r.source()));
+        let sources = sources.chain(rules.calls().map(|c| (c.name(), c.source())));
+        let without: Vec<_> = sources.filter(|(_, source)| source.is_none()).map(|(name, _)| name).collect();
         assert!(without.is_empty(), "{without:?}");
-        let each: usize =
-            BUILTIN.iter().map(|(name, text)| Rules::parse(name, text).unwrap().iter().count()).sum();
-        assert_eq!(rules.iter().count(), each, "two of the files compiled in have a rule of one name");
+        let parsed = BUILTIN.map(|(file, text)| Rules::parse(file, text).unwrap());
+        let each: usize = parsed.iter().map(|p| p.iter().count() + p.calls().count()).sum();
+        let all = rules.iter().count() + rules.calls().count();
+        assert_eq!(all, each, "two of the files compiled in have an entry of one name");
     }
 
     #[test]
@@ -266,22 +216,52 @@ mod tests {
         let mut rules = Rules::parse("one", one).unwrap();
         let path = ImagePath::new("/bin/prog").unwrap();
         assert_eq!(rules.of(&path).flat_map(Rule::files).collect::<Vec<_>>(), ["/x"]);
-        rules.extend(Rules::parse("two", &one.replace("['/x']", "[]")).unwrap());
+        rules.extend_from_text("two", &one.replace("['/x']", "[]")).unwrap();
         assert_eq!(rules.of(&path).flat_map(Rule::files).count(), 0);
     }
 
     #[test]
-    fn what_can_not_be_meant_is_refused_with_the_name_of_the_rule() {
+    fn a_call_holds_for_its_versions_and_another_file_switches_it_off() {
+        let mut rules = Rules::builtin();
+        let path = ImagePath::new("/usr/bin/kubelet").unwrap();
+        let names = |rules: &Rules, version: &str| {
+            let calls = rules.calls_of(&path, &version.parse().unwrap());
+            calls.iter().map(|c| c.name().to_owned()).collect::<Vec<_>>()
+        };
+        assert!(names(&rules, "1.23.17").contains(&"kubelet-socat".to_owned()));
+        assert!(!names(&rules, "1.24.0").contains(&"kubelet-socat".to_owned()));
+        let off = "[[call]]\nname = 'kubelet-socat'\nprogram = ['kubelet']\nstarts = []\nimportance = 'feature'\npurpose = 'x'\n";
+        rules.extend_from_text("rules/mine.toml", off).unwrap();
+        assert!(!names(&rules, "1.23.17").contains(&"kubelet-socat".to_owned()));
+    }
+
+    #[test]
+    fn what_can_not_be_meant_is_refused_with_its_name_and_place() {
         let rule = |program: &str, files: &str| {
             let text = format!("[[rule]]\nname = 'a'\nprogram = {program}\nfiles = {files}\nreason = 'r'\n");
             Rules::parse("mine.toml", &text).unwrap_err().to_string()
         };
-        assert!(rule("[]", "[]").contains("rules `mine.toml`: rule `a`: `program` is empty"));
+        assert!(rule("[]", "[]").starts_with("mine.toml:3:11: rule `a`: `program` is empty"));
         assert!(rule("['bin/x']", "[]").contains("neither a name nor an absolute path"));
-        assert!(rule("['x']", "['etc/x']").contains("not an absolute path"));
+        assert!(rule("['*']", "[]").contains("would hold for everything"));
+        assert!(
+            rule("['x']", "['/ok', 'etc/x']").starts_with("mine.toml:4:17: rule `a`: file `etc/x` is not")
+        );
         assert!(rule("['x']", "['/etc/../x']").contains("`..`"));
         assert!(rule("['x']", "['/etc/[']").contains('['));
         let misspelt = Rules::parse("m", "[[rule]]\nname='a'\nprogramme=[]").unwrap_err();
         assert!(matches!(misspelt, RuleError::Toml { .. }));
+        assert_eq!((misspelt.place().line, misspelt.place().column), (3, 1), "{misspelt}");
+        let call = |rest: &str| {
+            let text = format!("[[call]]\nname = 'c'\nprogram = ['p']\npurpose = 'x'\n{rest}\n");
+            Rules::parse("mine.toml", &text).unwrap_err().to_string()
+        };
+        assert!(
+            call("importance = 'feature'\nstarts = ['bin/x']")
+                .starts_with("mine.toml:6:11: call `c`: `bin/x` is")
+        );
+        assert!(call("importance = 'feature'\nstarts = ['x']").contains("is not 2 to 200 letters"));
+        assert!(call("importance = 'much'\nstarts = ['xx']").contains("much"));
+        assert!(call("importance = 'feature'\nstarts = ['xx']\nsince = 'then'").contains("`then`"));
     }
 }

@@ -1,4 +1,7 @@
 //! The first line of scripts, read as Linux reads it (`fs/binfmt_script.c`), and what `env` makes of its argument.
+//! Where the walk goes from there: `script/follow.rs`.
+
+mod follow;
 
 use serde::{Deserialize, Serialize};
 

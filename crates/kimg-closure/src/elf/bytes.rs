@@ -15,6 +15,8 @@ const MAX_STRING: u64 = 4096;
 pub(super) struct File<'c> {
     pub(super) cache: &'c ReadCache<Box<dyn ReadSeek>>,
     pub(super) size: u64,
+    /// Whether tables are those of 64-bit files.
+    pub(super) is_64: bool,
 }
 
 /// What one segment maps from where.
@@ -25,6 +27,13 @@ pub(super) struct Load {
 }
 
 impl<'c> File<'c> {
+    pub(super) fn new(cache: &'c ReadCache<Box<dyn ReadSeek>>) -> Result<Self, ElfError> {
+        let size = cache
+            .len()
+            .map_err(|()| ElfError::Read { part: "size", source: std::io::ErrorKind::Unsupported.into() })?;
+        Ok(Self { cache, size, is_64: false })
+    }
+
     pub(super) fn bytes(
         &self,
         part: &'static str,
@@ -52,8 +61,20 @@ impl<'c> File<'c> {
         address: u64,
         size: u64,
     ) -> Result<Vec<u8>, ElfError> {
-        if size > MAX_TABLE {
-            return Err(ElfError::TooLarge { part, found: size, limit: MAX_TABLE });
+        self.memory_up_to(part, loads, (address, size), MAX_TABLE)
+    }
+
+    /// The same for a table that may be larger.
+    pub(super) fn memory_up_to(
+        &self,
+        part: &'static str,
+        loads: &[Load],
+        (address, size): (u64, u64),
+        limit: u64,
+    ) -> Result<Vec<u8>, ElfError> {
+        // What is larger than the file is outside of it, however large it claims to be.
+        if size > limit.min(self.size.max(MAX_TABLE)) {
+            return Err(ElfError::TooLarge { part, found: size, limit });
         }
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < size {
@@ -61,7 +82,7 @@ impl<'c> File<'c> {
             let (offset, available) = in_file(loads, address.saturating_add(done))
                 .ok_or_else(|| ElfError::malformed(part, "lies in no loaded segment, or only in part"))?;
             let piece = available.min(size - done);
-            bytes.extend(self.bytes(part, offset, piece, MAX_TABLE)?);
+            bytes.extend(self.bytes(part, offset, piece, limit)?);
         }
         Ok(bytes)
     }

@@ -6,9 +6,9 @@
 //!
 //! Formats: System V ABI (gABI), chapters 4 and 5; limits as Linux' `binfmt_elf` has them where it has some.
 
-use std::io::{Read as _, Seek as _};
+use std::io::Read as _;
 
-use kimg_core::Content;
+use kimg_core::{Content, ReadSeek};
 use object::read::ReadCache;
 use object::read::elf::{Dyn as _, FileHeader, NoteIterator, ProgramHeader as _, SectionHeader as _};
 use object::{Endianness, elf, pod};
@@ -26,6 +26,8 @@ const MAX_NOTES: u64 = 1 << 20;
 const MAX_PADDING: u64 = 64 << 10;
 /// More libraries than any real file needs.
 const MAX_NEEDED: usize = 4096;
+/// `DF_1_NODEFLIB` of `DT_FLAGS_1`.
+const DF_1_NODEFLIB: u64 = 0x800;
 /// `DF_1_PIE` of `DT_FLAGS_1`.
 const DF_1_PIE: u64 = 0x0800_0000;
 
@@ -37,43 +39,44 @@ const DF_1_PIE: u64 = 0x0800_0000;
 /// When bytes can't be read, and when something that a loader goes by is broken or lies outside the file.
 pub fn read_elf(content: &Content) -> Result<Option<ElfFacts>, ElfError> {
     let mut opened = content.open()?;
-    let mut ident = [0; 16];
-    let mut filled = 0;
-    while filled < ident.len() {
-        match opened.read(&mut ident[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(ElfError::Read { part: "first bytes", source }),
-        }
-    }
-    if !ident[..filled].starts_with(b"\x7fELF") {
+    let mut ident = Vec::new();
+    (&mut opened)
+        .take(16)
+        .read_to_end(&mut ident)
+        .map_err(|source| ElfError::Read { part: "first bytes", source })?;
+    read_opened(opened, &ident)
+}
+
+/// The same for a file that is open already, and of which the first bytes, at least 16, were read.
+pub(crate) fn read_opened(opened: Box<dyn ReadSeek>, first: &[u8]) -> Result<Option<ElfFacts>, ElfError> {
+    if !first.starts_with(b"\x7fELF") {
         return Ok(None);
     }
-    if filled < ident.len() {
-        return Err(ElfError::malformed("file header", "is cut off"));
-    }
-    let size =
-        opened.seek(std::io::SeekFrom::End(0)).map_err(|source| ElfError::Read { part: "size", source })?;
+    let class = ident_class(first)?;
     let cache = ReadCache::new(opened);
-    let file = File { cache: &cache, size };
-    match ident[4] {
-        1 => file.facts::<elf::FileHeader32<Endianness>>(Class::Bits32).map(Some),
-        2 => file.facts::<elf::FileHeader64<Endianness>>(Class::Bits64).map(Some),
-        other => Err(ElfError::malformed("class", format!("is {other}, neither 1 (32-bit) nor 2 (64-bit)"))),
+    let file = File::new(&cache)?;
+    match class {
+        Class::Bits32 => file.facts::<elf::FileHeader32<Endianness>>(class).map(Some),
+        Class::Bits64 => file.facts::<elf::FileHeader64<Endianness>>(class).map(Some),
+    }
+}
+
+/// The class in the first 16 bytes of an ELF file.
+pub(super) fn ident_class(first: &[u8]) -> Result<Class, ElfError> {
+    match first.get(..16).map(|ident| ident[4]) {
+        None => Err(ElfError::malformed("file header", "is cut off")),
+        Some(1) => Ok(Class::Bits32),
+        Some(2) => Ok(Class::Bits64),
+        Some(other) => {
+            let problem = format!("is {other}, neither 1 (32-bit) nor 2 (64-bit)");
+            Err(ElfError::malformed("class", problem))
+        }
     }
 }
 
 impl<'c> File<'c> {
     fn facts<Elf: FileHeader<Endian = Endianness>>(&self, class: Class) -> Result<ElfFacts, ElfError> {
-        let header_size = size_of::<Elf>() as u64;
-        let bytes = self.bytes("file header", 0, header_size, header_size)?;
-        let unread = |()| ElfError::malformed("file header", "can't be read");
-        let (header, _) = pod::from_bytes::<Elf>(bytes).map_err(unread)?;
-        if !header.is_supported() {
-            return Err(ElfError::malformed("file header", "has an unknown byte order or version"));
-        }
-        let endian = if header.is_big_endian() { Endianness::Big } else { Endianness::Little };
+        let (header, endian) = self.header::<Elf>()?;
         let mut facts = ElfFacts {
             class,
             endianness: if header.is_big_endian() { ByteOrder::Big } else { ByteOrder::Little },
@@ -87,6 +90,7 @@ impl<'c> File<'c> {
             dlopen: Vec::new(),
             max_align: 0,
             has_dynamic: false,
+            only_own_folders: false,
             has_appended_data: false,
         };
         let file_type = header.e_type(endian);
@@ -135,7 +139,20 @@ impl<'c> File<'c> {
         Ok(facts)
     }
 
-    fn program_headers<Elf: FileHeader<Endian = Endianness>>(
+    pub(super) fn header<Elf: FileHeader<Endian = Endianness>>(
+        &self,
+    ) -> Result<(&'c Elf, Endianness), ElfError> {
+        let size = size_of::<Elf>() as u64;
+        let bytes = self.bytes("file header", 0, size, size)?;
+        let unread = |()| ElfError::malformed("file header", "can't be read");
+        let (header, _) = pod::from_bytes::<Elf>(bytes).map_err(unread)?;
+        if !header.is_supported() {
+            return Err(ElfError::malformed("file header", "has an unknown byte order or version"));
+        }
+        Ok((header, if header.is_big_endian() { Endianness::Big } else { Endianness::Little }))
+    }
+
+    pub(super) fn program_headers<Elf: FileHeader<Endian = Endianness>>(
         &self,
         header: &Elf,
         endian: Endianness,
@@ -220,8 +237,9 @@ impl<'c> File<'c> {
         };
         facts.rpath = paths("DT_RPATH", elf::DT_RPATH)?;
         facts.runpath = paths("DT_RUNPATH", elf::DT_RUNPATH)?;
-        let pie = entry(elf::DT_FLAGS_1).is_some_and(|flags| flags & DF_1_PIE != 0);
-        Ok(pie || entry(elf::DT_DEBUG).is_some())
+        let flags = entry(elf::DT_FLAGS_1).unwrap_or(0);
+        facts.only_own_folders = flags & DF_1_NODEFLIB != 0;
+        Ok(flags & DF_1_PIE != 0 || entry(elf::DT_DEBUG).is_some())
     }
 
     fn dlopen_notes<Elf: FileHeader<Endian = Endianness>>(

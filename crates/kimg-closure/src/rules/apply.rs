@@ -3,8 +3,8 @@
 use kimg_core::ImagePath;
 
 use super::{Pattern, Rule};
-use crate::closure::Finding;
 use crate::error::Problem;
+use crate::finding::Finding;
 use crate::lookup::{Landing, find};
 use crate::walk::Walk;
 use crate::{ClosureError, Reason};

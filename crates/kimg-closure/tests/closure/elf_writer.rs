@@ -18,6 +18,8 @@ pub(crate) struct Elf {
     pub(crate) rpath: Option<String>,
     pub(crate) runpath: Option<String>,
     pub(crate) pie: bool,
+    /// `DT_FLAGS_1`, beside the bit for `pie`.
+    pub(crate) flags_1: u64,
     pub(crate) note: Option<String>,
     pub(crate) sections: bool,
 }
@@ -38,6 +40,7 @@ impl Elf {
             rpath: None,
             runpath: None,
             pie: false,
+            flags_1: 0,
             note: None,
             sections: true,
         }
@@ -103,8 +106,8 @@ impl Elf {
             let lists = [(14, &self.soname), (15, &self.rpath), (29, &self.runpath)];
             entries.extend(self.needed.iter().map(|n| (1, string(n))));
             entries.extend(lists.into_iter().filter_map(|(tag, text)| Some((tag, string(text.as_ref()?)))));
-            if self.pie {
-                entries.push((0x6fff_fffb, 0x0800_0000));
+            if self.pie || self.flags_1 != 0 {
+                entries.push((0x6fff_fffb, self.flags_1 | if self.pie { 0x0800_0000 } else { 0 }));
             }
             while !(start + body.len()).is_multiple_of(8) {
                 body.push(0);

@@ -85,7 +85,7 @@ fn tree((places, (needs, runpath), setting, path_file): &Made, loader: &Content)
     }
 }
 
-fn lay_out(tree: &FileTree, root: &Path) {
+pub(crate) fn lay_out(tree: &FileTree, root: &Path) {
     for (at, entry) in tree.iter() {
         let place = root.join(at.relative());
         match &entry.kind {

@@ -3,13 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod broken;
+mod debian;
 mod elf_writer;
+mod every_file;
+mod glibc_loader;
+mod hostile;
 mod loader;
+mod needs;
 mod reads;
 mod real;
 mod real_tree;
 mod rules;
 mod scripts;
 mod search;
+mod symbols;
 mod trees;
 mod words;

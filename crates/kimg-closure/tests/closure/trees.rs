@@ -1,6 +1,6 @@
 //! Small trees, and closing over them in one line.
 
-use kimg_closure::{Closure, ClosureError, MemoryFacts, Request, Root, Rules, close};
+use kimg_closure::{Closure, ClosureError, MemoryFacts, Needs, Request, Root, Rules, close, needs};
 use kimg_core::{Content, Entry, FileTree, ImagePath, Origin, Platform};
 
 use crate::elf_writer::Elf;
@@ -71,22 +71,23 @@ impl Tree {
     }
 
     pub(crate) fn close(&self, roots: &[&str]) -> Result<Closure, ClosureError> {
-        let roots: Vec<Root> = roots
-            .iter()
-            .map(|at| {
-                let at = path(at);
-                let name = at.file_name().unwrap_or("/").to_owned();
-                Root { path: at, name, reason: "is wanted".to_owned() }
-            })
-            .collect();
-        close(&Request {
+        close(&self.request(&as_roots(roots), &MemoryFacts::default()))
+    }
+
+    /// What the roots need, past everything that is missing.
+    pub(crate) fn needs(&self, roots: &[&str]) -> Needs {
+        needs(&self.request(&as_roots(roots), &MemoryFacts::default()))
+    }
+
+    fn request<'a>(&'a self, roots: &'a [Root], facts: &'a MemoryFacts) -> Request<'a> {
+        Request {
             tree: &self.files,
             platform: self.platform,
-            roots: &roots,
+            roots,
             rules: &self.rules,
             library_path: &self.library_path,
-            facts: &MemoryFacts::default(),
-        })
+            facts,
+        }
     }
 
     /// The files and links of the closure, folders left out.
@@ -99,6 +100,15 @@ impl Tree {
     pub(crate) fn error(&self, root: &str) -> ClosureError {
         self.close(&[root]).expect_err("closed, though it should not have")
     }
+}
+
+pub(crate) fn as_roots(paths: &[&str]) -> Vec<Root> {
+    let root = |at: &&str| {
+        let at = path(at);
+        let name = at.file_name().unwrap_or("/").to_owned();
+        Root { path: at, name, reason: "is wanted".to_owned() }
+    };
+    paths.iter().map(root).collect()
 }
 
 pub(crate) fn origin() -> Origin {
