@@ -10,6 +10,9 @@
 //! | [`SizeMatrix`] | variants down, platforms across |
 //! | [`replace_between_markers`] | puts the matrix into a README |
 //! | [`BuildReport`] | all that a build has to say when it is done |
+//! | [`DiffReport`] | what differs between two images, and which packages explain it |
+//! | [`FileTreeReport`] | the files of an image by folder or by reason |
+//! | [`Graph`] | which file needs which: as a tree, for Graphviz, as a picture |
 //!
 //! Two sizes stand in every table: **pull**, the bytes of the compressed layers, which a node fetches; and **on
 //! disk**, the bytes of the same layers uncompressed (tar archives), which is about what they take when unpacked.
@@ -34,17 +37,27 @@
 //! assert!(matrix.render(Format::Csv).starts_with("variant,platform,tag,compressed,extracted,digest,sample\n"));
 //! ```
 
+mod diff;
 mod fates;
+mod file_tree;
 mod format;
+mod graph;
 mod markers;
 mod matrix;
+mod outline;
 mod report;
 mod screen;
 mod size;
 mod table;
 mod text;
 
+pub use diff::{
+    Aspect, Change, DiffReport, FileChange, FileState, ImageContents, ImageDiff, InstalledPackage, Measured,
+    OneSided, PackageChange, PackageFate, SettingChange,
+};
+pub use file_tree::{Depth, FileTreeReport, ListedFile};
 pub use format::{Format, FormatError};
+pub use graph::{Graph, Node, NodeKind};
 pub use markers::{BEGIN_MARKER, END_MARKER, MarkerError, replace_between_markers};
 pub use matrix::{MatrixEntry, SizeMatrix};
 pub use report::{
