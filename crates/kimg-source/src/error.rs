@@ -17,9 +17,9 @@ pub enum SourceError {
         source: io::Error,
     },
     /// A host could not be reached, or the connection broke, each time it was tried.
-    #[error("fetching {url} failed {attempts} times")]
+    #[error("fetching {url} failed{}", times(*attempts))]
     Network {
-        /// The address.
+        /// The address, without a password.
         url: String,
         /// How often it was tried.
         attempts: u32,
@@ -30,10 +30,26 @@ pub enum SourceError {
     /// The server answered, but not with the file.
     #[error("{url} answered {status}")]
     Status {
-        /// The address.
+        /// The address, without a password.
         url: String,
         /// The HTTP status.
         status: u16,
+    },
+    /// A host that failed before in this run is not asked again.
+    #[error("{origin} was given up before: {why}")]
+    GivenUp {
+        /// The host.
+        origin: String,
+        /// How it failed.
+        why: String,
+    },
+    /// None of several mirrors has what is wanted.
+    #[error("no mirror has {what}:{}", list(failures))]
+    Mirrors {
+        /// What was wanted.
+        what: String,
+        /// Each mirror's failure, in their order.
+        failures: Vec<MirrorFailure>,
     },
     /// Only the cache may be used, and it is not there.
     #[error("{what} is not in the cache, and nothing may be fetched")]
@@ -67,6 +83,20 @@ pub enum SourceError {
         /// The one it has.
         found: String,
     },
+    /// A folder that `kimg vendor` wrote can't be read or written as one.
+    #[error("{path} can't be used as a vendored folder: {why}")]
+    Vendored {
+        /// The folder or a file in it.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// A folder that would be written has something else in it.
+    #[error("{path} is not empty, and nothing that kimg wrote")]
+    InTheWay {
+        /// The folder.
+        path: String,
+    },
     /// An archive that can't be read.
     #[error("{what} can't be read as a gzipped tar archive: {why}")]
     Archive {
@@ -95,7 +125,53 @@ pub enum SourceError {
     },
 }
 
+/// Why one mirror of several was passed over.
+#[derive(Debug)]
+pub struct MirrorFailure {
+    /// The mirror, as it may be shown.
+    pub mirror: String,
+    /// What went wrong there.
+    pub error: SourceError,
+}
+
+fn list(failures: &[MirrorFailure]) -> String {
+    failures.iter().fold(String::new(), |all, failure| {
+        // An error that begins with the address need not name the mirror once more.
+        let why = failure.error.whole();
+        if why.contains(&failure.mirror) {
+            format!("{all}\n  {why}")
+        } else {
+            format!("{all}\n  {}: {why}", failure.mirror)
+        }
+    })
+}
+
+fn times(attempts: u32) -> String {
+    if attempts > 1 { format!(" {attempts} times") } else { String::new() }
+}
+
 impl SourceError {
+    /// This error and what caused it, as one line.
+    pub(crate) fn whole(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(why) = cause {
+            let why_text = why.to_string();
+            if !text.ends_with(&why_text) {
+                text = format!("{text}: {why_text}");
+            }
+            cause = why.source();
+        }
+        text
+    }
+
+    /// Of the mirrors' failures, the one that says most: wrong bytes before a host that is not there.
+    fn telling(&self) -> Option<&Self> {
+        let Self::Mirrors { failures, .. } = self else { return None };
+        let errors = || failures.iter().map(|failure| &failure.error);
+        errors().find(|error| error.class() == ErrorClass::Verification).or_else(|| errors().next())
+    }
+
     pub(crate) fn disk(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Disk { what, source }
@@ -105,11 +181,14 @@ impl SourceError {
 impl Classified for SourceError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Disk { .. } | Self::Missing { .. } => ErrorClass::LocalIo,
-            Self::Network { .. } | Self::Status { .. } | Self::Offline { .. } => ErrorClass::Network,
+            Self::Disk { .. } | Self::Missing { .. } | Self::InTheWay { .. } => ErrorClass::LocalIo,
+            Self::Network { .. } | Self::Status { .. } | Self::Offline { .. } | Self::GivenUp { .. } => {
+                ErrorClass::Network
+            }
+            Self::Mirrors { .. } => self.telling().map_or(ErrorClass::Network, SourceError::class),
             Self::TooLarge { .. } => ErrorClass::Limit,
             Self::Mismatch { .. } => ErrorClass::Verification,
-            Self::Archive { .. } => ErrorClass::Malformed,
+            Self::Archive { .. } | Self::Vendored { .. } => ErrorClass::Malformed,
             Self::Apk { source, .. } => source.class(),
             Self::Key { source, .. } => source.class(),
         }
@@ -130,6 +209,7 @@ impl Classified for SourceError {
                 _ => hint,
             }),
             Self::Key { source, .. } => source.hint(),
+            Self::Mirrors { .. } => self.telling().and_then(SourceError::hint),
             _ => None,
         }
     }

@@ -54,17 +54,21 @@ const ARMV7: [(&str, &str); 2] = [
 
 /// The keys that Alpine signs this architecture's repositories with. None are known for arm/v6.
 pub fn alpine(platform: Platform) -> Result<KeyRing, SourceError> {
-    let keys: &[(&str, &str)] = match platform {
+    let mut ring = KeyRing::new();
+    for (name, pem) in alpine_files(platform) {
+        add(&mut ring, name, pem)?;
+    }
+    Ok(ring)
+}
+
+/// The same keys as files: names, by which signatures call them, and contents.
+pub fn alpine_files(platform: Platform) -> &'static [(&'static str, &'static str)] {
+    match platform {
         Platform::Amd64 => &X86_64,
         Platform::Arm64 => &AARCH64,
         Platform::ArmV7 => &ARMV7,
         Platform::ArmV6 => &[],
-    };
-    let mut ring = KeyRing::new();
-    for (name, pem) in keys {
-        add(&mut ring, name, pem)?;
     }
-    Ok(ring)
 }
 
 fn add(ring: &mut KeyRing, name: &str, pem: &str) -> Result<(), SourceError> {
@@ -74,10 +78,18 @@ fn add(ring: &mut KeyRing, name: &str, pem: &str) -> Result<(), SourceError> {
 /// Adds the keys at a path: one `*.pub` file, or every `*.pub` in a folder and in its subfolder named after
 /// the architecture (as `/usr/share/apk/keys` has them). A key is known by its file name.
 pub fn add_from(ring: &mut KeyRing, path: &Path, platform: Platform) -> Result<(), SourceError> {
-    if path.is_file() {
-        return add_file(ring, path);
+    for (name, pem) in files_at(path, platform)? {
+        add(ring, &name, &pem)?;
     }
-    let mut found = 0;
+    Ok(())
+}
+
+/// The key files that [`add_from`] would take: names and contents.
+pub fn files_at(path: &Path, platform: Platform) -> Result<Vec<(String, String)>, SourceError> {
+    if path.is_file() {
+        return Ok(vec![key_file(path)?]);
+    }
+    let mut found = Vec::new();
     for folder in [path.to_owned(), path.join(platform.alpine())] {
         if !folder.is_dir() {
             continue;
@@ -89,20 +101,19 @@ pub fn add_from(ring: &mut KeyRing, path: &Path, platform: Platform) -> Result<(
         }
         files.sort();
         for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "pub") && f.is_file()) {
-            add_file(ring, file)?;
-            found += 1;
+            found.push(key_file(file)?);
         }
     }
-    if found == 0 {
+    if found.is_empty() {
         return Err(SourceError::Missing {
             what: "a public key (*.pub)".into(),
             path: path.display().to_string(),
         });
     }
-    Ok(())
+    Ok(found)
 }
 
-fn add_file(ring: &mut KeyRing, path: &Path) -> Result<(), SourceError> {
+fn key_file(path: &Path) -> Result<(String, String), SourceError> {
     let what = format!("reading the key {}", path.display());
     let size = fs::metadata(path).map_err(SourceError::disk(what.clone()))?.len();
     if size > KEY_LIMIT {
@@ -110,7 +121,7 @@ fn add_file(ring: &mut KeyRing, path: &Path) -> Result<(), SourceError> {
     }
     let pem = fs::read_to_string(path).map_err(SourceError::disk(what))?;
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    add(ring, &name, &pem)
+    Ok((name, pem))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 //! | --- | --- |
 //! | [`cache`] | the folder that keeps contents, packages and records between runs |
 //! | [`location`] | a folder, `file://` or `https://` address, as people write it |
-//! | [`fetch`] | HTTP with limits, time-outs and retries |
-//! | [`repository`] | one Alpine repository: its index, its packages, verified |
+//! | [`fetch`] | HTTP with limits, time-outs, retries and resumption |
+//! | [`repository`] | one Alpine repository at its mirrors: its index, its packages, verified |
 //! | [`keys`] | whose signatures are trusted: Alpine's own keys, or those in a folder |
 //! | [`lock`] | `kimg.lock` |
 //! | [`program`] | programs that come from a path, an address or an archive instead of a package |
@@ -32,6 +32,7 @@ pub mod location;
 pub mod lock;
 pub mod program;
 pub mod repository;
+pub mod vendor;
 
 pub use cache::Cache;
 pub use error::SourceError;

@@ -4,9 +4,12 @@ use std::io::Read;
 
 use fs_err as fs;
 use kimg_core::{Content, ContentSink, Digest, ImagePath};
+use serde::{Deserialize, Serialize};
 
+use crate::fetch::Wanted;
 use crate::location::Location;
-use crate::{Cache, Fetcher, SourceError};
+use crate::repository::Reader;
+use crate::{Cache, SourceError};
 
 /// A program that is no package's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,13 @@ pub struct Program {
     pub install: ImagePath,
 }
 
+/// What the cache keeps of a program that was fetched: the digest is what keeps its content there.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    digest: Digest,
+    size: u64,
+}
+
 /// A program larger than this is refused: 1 GiB.
 const LIMIT: u64 = 1 << 30;
 
@@ -30,23 +40,25 @@ impl Program {
     /// Reads or fetches the program, compares its SHA-256 and keeps its bytes in the cache.
     ///
     /// Gives the content and the SHA-256 of what lay at the location, for the lock.
-    pub async fn load(&self, fetcher: &Fetcher, cache: &Cache) -> Result<(Content, Digest), SourceError> {
+    pub async fn load(&self, reader: &Reader) -> Result<(Content, Digest), SourceError> {
+        let whole = self.whole(reader).await?;
+        let digest = whole.digest();
+        Ok((self.member_of(whole, &reader.cache)?, digest))
+    }
+
+    /// What lies at the location as it is, an archive as a whole; compared and kept as [`Program::load`] does.
+    pub async fn whole(&self, reader: &Reader) -> Result<Content, SourceError> {
         let what = format!("program {}", self.name);
-        if let (Location::Remote(url), Some(expected)) = (&self.location, self.sha256) {
-            let key = Digest::of(format!("kimg fetched program 1\n{expected}"));
-            let kept = cache.record::<u64>("program", &key).and_then(|size| cache.content(expected, size));
-            let content = match kept {
-                // `copy_to` hashes: a changed cache is noticed, and the file fetched anew.
-                Some(content) if content.copy_to(std::io::sink()).is_ok() => content,
-                _ => {
-                    let bytes = fetcher.get(url, LIMIT).await?;
-                    self.compare(Digest::of(&bytes))?;
-                    let content = self.keep(cache, &mut &bytes[..])?;
-                    cache.keep("program", &key, &content.size())?;
-                    content
-                }
-            };
-            return Ok((self.member_of(content, cache)?, expected));
+        let cache = &reader.cache;
+        if let (Location::Remote(_), Some(expected)) = (&self.location, self.sha256) {
+            let key = Digest::of(format!("kimg fetched program 2\n{expected}"));
+            let kept = cache.record::<Kept>("program", &key).and_then(|k| cache.content(k.digest, k.size));
+            if let Some(content) = kept {
+                return Ok(content);
+            }
+            let content = self.fetch(expected, reader).await?;
+            cache.keep("program", &key, &Kept { digest: content.digest(), size: content.size() })?;
+            return Ok(content);
         }
         let Location::Path(path) = &self.location else {
             return Err(SourceError::Mismatch {
@@ -61,8 +73,28 @@ impl Program {
         let mut file = fs::File::open(path).map_err(SourceError::disk(format!("reading {what}")))?;
         let content = self.keep(cache, &mut file)?;
         self.compare(content.digest())?;
-        let digest = content.digest();
-        Ok((self.member_of(content, cache)?, digest))
+        Ok(content)
+    }
+
+    /// Fetches the file. What an earlier run began may be of another file by now: then it is fetched as a whole.
+    async fn fetch(&self, expected: Digest, reader: &Reader) -> Result<Content, SourceError> {
+        let Location::Remote(url) = &self.location else {
+            return Err(SourceError::Offline { what: format!("program {}", self.name) });
+        };
+        let partial = reader.cache.partial_path(&self.location);
+        let wanted = Wanted { url, limit: LIMIT, watch: reader.watch.as_ref() };
+        loop {
+            let download = reader.fetcher.download(&wanted, &partial, &reader.cache.scratch()).await?;
+            let mut file =
+                fs::File::open(download.path()).map_err(SourceError::disk("reading a download"))?;
+            let content = self.keep(&reader.cache, &mut file)?;
+            let resumed = download.resumed();
+            download.discard()?;
+            match self.compare(content.digest()) {
+                Err(_) if content.digest() != expected && resumed => {}
+                compared => return compared.map(|()| content),
+            }
+        }
     }
 
     fn compare(&self, found: Digest) -> Result<(), SourceError> {
@@ -120,6 +152,12 @@ impl Program {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Fetcher;
+
+    fn reader(folder: &std::path::Path) -> Reader {
+        let cache = Cache::open(&folder.join("cache")).unwrap();
+        Reader { fetcher: Fetcher::offline(), cache, limits: kimg_apk::Limits::default(), watch: None }
+    }
 
     fn program(path: &std::path::Path, sha256: Option<Digest>, member: Option<&str>) -> Program {
         Program {
@@ -144,29 +182,25 @@ mod tests {
     #[tokio::test]
     async fn a_member_of_an_archive_is_taken_out_and_the_archive_is_what_the_digest_names() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(&folder.path().join("cache")).unwrap();
+        let reader = reader(folder.path());
         let path = folder.path().join("crictl.tar.gz");
         fs::write(&path, archive()).unwrap();
         let wanted = program(&path, Some(Digest::of(archive())), Some("./bin/crictl"));
-        let (content, digest) = wanted.load(&Fetcher::offline(), &cache).await.unwrap();
+        let (content, digest) = wanted.load(&reader).await.unwrap();
         assert_eq!(content.read(100).unwrap(), b"program");
         assert_eq!(digest, Digest::of(archive()));
 
-        let error =
-            program(&path, None, Some("bin/other")).load(&Fetcher::offline(), &cache).await.unwrap_err();
+        let error = program(&path, None, Some("bin/other")).load(&reader).await.unwrap_err();
         assert!(error.to_string().contains("it holds no `bin/other`"), "{error}");
     }
 
     #[tokio::test]
     async fn another_digest_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(&folder.path().join("cache")).unwrap();
+        let reader = reader(folder.path());
         let path = folder.path().join("crictl");
         fs::write(&path, "program").unwrap();
-        let error = program(&path, Some(Digest::of("other")), None)
-            .load(&Fetcher::offline(), &cache)
-            .await
-            .unwrap_err();
+        let error = program(&path, Some(Digest::of("other")), None).load(&reader).await.unwrap_err();
         assert!(matches!(error, SourceError::Mismatch { .. }), "{error}");
     }
 }

@@ -9,9 +9,11 @@
 //! | [`mod@real`] | the repository of real packages, laid out once under `target/real` |
 //! | [`layout`] | what `skopeo` and `umoci` make of an OCI layout |
 //! | [`root`] | an unpacked root in which programs are started, and what the loaders say of its ELF files |
+//! | [`mod@trace`] | what a program of such a root opens, as `strace` sees it |
 //! | [`apk`] | the real `apk`, inside Alpine's own minirootfs |
+//! | [`debian`] | a root made of Debian packages, for what is linked against glibc |
 //! | [`broken`] | copies of the real repository with one thing in them changed |
-//! | [`server`] | a folder behind HTTP on the loopback address |
+//! | [`server`] | a folder behind HTTP on the loopback address, with what can go wrong there; a proxy |
 //!
 //! A judge that is not there is no failure: the test says `SKIPPED: …` on standard error and returns. With
 //! `KIMG_REQUIRE_ALL=1`, as in CI, the same is a panic.
@@ -33,10 +35,12 @@
 
 pub mod apk;
 pub mod broken;
+pub mod debian;
 pub mod layout;
 pub mod real;
 pub mod root;
 pub mod server;
+pub mod trace;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -46,12 +50,14 @@ use std::process::{Command, Output};
 
 pub use apk::AlpineRoot;
 pub use broken::RepositoryCopy;
+pub use debian::debian_root;
 pub use kimg_sample as sample;
 pub use layout::{Layout, skopeo_copy, skopeo_inspect, umoci_unpack};
 pub use real::{Real, debian_plugins, real};
 pub use root::{DynamicElf, Root};
-pub use server::FolderServer;
+pub use server::{Fault, FolderServer, ForwardProxy};
 pub use tempfile::{TempDir, tempdir};
+pub use trace::Trace;
 
 /// Whether a skip is an error: `KIMG_REQUIRE_ALL=1`.
 pub fn everything_is_required() -> bool {

@@ -14,92 +14,10 @@ use crate::glibc_loader::{LOADER, listed, real_path, this_machine_s_loader, walk
 use crate::real_tree::skipped;
 use crate::trees::{as_roots, path};
 
-/// What a node has of it, with a program that has its own folder of libraries (systemd) and plugins (iptables).
-const PACKAGES: [&str; 57] = [
-    "libc6",
-    "libc-bin",
-    "coreutils",
-    "libselinux1",
-    "libpcre2-8-0",
-    "libacl1",
-    "libattr1",
-    "libgmp10",
-    "bash",
-    "libtinfo6",
-    "systemd",
-    "libsystemd0",
-    "libsystemd-shared",
-    "libkmod2",
-    "libapparmor1",
-    "libseccomp2",
-    "liblz4-1",
-    "libzstd1",
-    "liblzma5",
-    "libgcrypt20",
-    "libgpg-error0",
-    "libip4tc2",
-    "libip6tc2",
-    "libcryptsetup12",
-    "libfdisk1",
-    "libssl3",
-    "util-linux",
-    "mount",
-    "libmount1",
-    "libblkid1",
-    "libsmartcols1",
-    "libuuid1",
-    "libudev1",
-    "libcap2",
-    "libcap-ng0",
-    "libcrypt1",
-    "libpam0g",
-    "libaudit1",
-    "iproute2",
-    "libbpf1",
-    "libelf1",
-    "libmnl0",
-    "libdb5.3",
-    "libxtables12",
-    "zlib1g",
-    "iptables",
-    "libnftnl11",
-    "libnfnetlink0",
-    "libnetfilter-conntrack3",
-    "perl-base",
-    "libgcc-s1",
-    "libnss-systemd",
-    "libcap2-bin",
-    "libtirpc3",
-    "kmod",
-    "ethtool",
-    "conntrack",
-];
-
-/// The root, made under `target/` out of the packages of this machine's own mirror where that was not done yet.
+/// The root, where glibc's loader can be asked about it.
 fn debian_root() -> Option<PathBuf> {
     this_machine_s_loader()?;
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
-    let root = target.join("debian-root");
-    if !root.join("usr/bin/bash").is_file() {
-        let packages = tempfile::tempdir_in(&target).unwrap();
-        let mut fetch = Command::new("apt-get");
-        fetch.args(["-q", "download"]).args(PACKAGES).current_dir(packages.path());
-        if !fetch.output().is_ok_and(|o| o.status.success()) {
-            skipped("Debian's packages can't be fetched with apt-get download");
-            return None;
-        }
-        let made = tempfile::tempdir_in(&target).unwrap();
-        let script = "for d in bin sbin lib lib64; do mkdir -p \"$1/usr/$d\"; ln -s usr/$d \"$1/$d\"; done; \
-                      for p in *.deb; do dpkg-deb --fsys-tarfile $p | tar -x --keep-directory-symlink -C \"$1\"; done";
-        let mut unpack = Command::new("sh");
-        unpack.args(["-ec", script, "sh"]).arg(made.path()).current_dir(packages.path());
-        let unpacked = unpack.output().unwrap();
-        assert!(unpacked.status.success(), "{unpacked:?}");
-        // Another process may have been sooner.
-        let renamed = fs_err::rename(made.keep(), &root);
-        assert!(root.join("usr/bin/bash").is_file(), "{renamed:?}");
-    }
-    Some(fs_err::canonicalize(root).unwrap())
+    kimg_testkit::debian_root()
 }
 
 /// What the loader of the root says: its list, and the symbols that it does not find when it binds everything.
@@ -220,13 +138,6 @@ fn every_single_file_of_a_debian_root_loads_what_glibc_s_loader_loads() {
 fn the_name_services_of_a_debian_root_come_along_where_they_are_asked() {
     let Some(root) = debian_root() else { return };
     let files = FolderRoot::open(&root).unwrap();
-    // libc-bin has the settings aside, for its install script to copy.
-    let settings = root.join("etc/nsswitch.conf");
-    if !settings.exists() {
-        fs_err::create_dir_all(settings.parent().unwrap()).unwrap();
-        fs_err::write(&settings, "passwd: files systemd\ngroup: files systemd\nhosts: files dns sss\n")
-            .unwrap();
-    }
     let facts = MemoryFacts::default();
     let closed = |program: &str| {
         let roots = as_roots(&[program]);

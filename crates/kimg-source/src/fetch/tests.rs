@@ -55,3 +55,15 @@ async fn offline_reaches_nobody() {
     let error = Fetcher::offline().get("http://127.0.0.1:9/", 1).await.unwrap_err();
     assert!(matches!(error, SourceError::Offline { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_part_that_was_not_asked_for_is_not_put_behind_what_is_there() {
+    let head =
+        "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 10\r\nConnection: close\r\n\r\n0123".to_owned();
+    let elsewhere = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-9/10\r\nContent-Length: 8\r\n\
+                     Connection: close\r\n\r\n23456789"
+        .to_owned();
+    let url = server(vec![head, elsewhere, good("0123456789")]);
+    let fetcher = Fetcher::new(3).first_wait(Duration::ZERO);
+    assert_eq!(fetcher.get(&url, 100).await.unwrap(), b"0123456789");
+}

@@ -2,19 +2,26 @@
 //!
 //! It names, for each image (a variant on a platform), the packages it is made of, and for each package its
 //! version, identity (the SHA-1 of its control member, as indexes name it), size and SHA-256. Programs of one's
-//! own and the packer stand beside them. A build follows the lock where it can; `--locked` refuses to do
-//! anything else.
+//! own and the packer stand beside them, and how new the indexes were. A build follows the lock where it can;
+//! `--locked` refuses to do anything else.
+//!
+//! The file is TOML, described field by field in `docs/kimg.lock.md` and by the types below; what kimg writes is
+//! sorted, so that the same inputs give the same text.
+
+mod change;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::Path;
 
 use fs_err as fs;
 use kimg_core::{Classified, Digest, ErrorClass, Platform};
 use serde::{Deserialize, Serialize};
 
-/// The format of the file.
-const VERSION: u32 = 1;
+pub use change::{Change, Move};
+
+/// The format of the file. Version 1, which is read too, had no `[[index]]`.
+const VERSION: u32 = 2;
+const OLDEST: u32 = 1;
 
 /// The lock as it stands in the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +31,9 @@ pub struct Lock {
     /// The packer whose results are in the images, if one was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packer: Option<String>,
+    /// How new the indexes of mirrors were.
+    #[serde(default, rename = "index", skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<LockedIndex>,
     /// The images, by variant and platform.
     #[serde(default, rename = "image", skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<LockedImage>,
@@ -33,6 +43,20 @@ pub struct Lock {
     /// Programs of one's own.
     #[serde(default, rename = "program", skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<LockedProgram>,
+}
+
+/// `[[index]]`: an index that is older than this one was rolled back.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedIndex {
+    /// The repository's address; folders of this machine are not named.
+    pub repository: String,
+    /// The platform it is for.
+    pub platform: Platform,
+    /// When the newest package of the index was built, in seconds since 1970.
+    pub newest: u64,
+    /// What the repository says of itself: `v3.22.1-130-g…`.
+    pub description: String,
 }
 
 /// `[[image]]`
@@ -95,7 +119,7 @@ pub enum LockError {
         why: String,
     },
     /// It was written by a later kimg.
-    #[error("{path} has version {found}; this kimg knows version {VERSION}")]
+    #[error("{path} has version {found}; this kimg knows {OLDEST} to {VERSION}")]
     Version {
         /// The file.
         path: String,
@@ -132,43 +156,6 @@ impl Classified for LockError {
     }
 }
 
-/// One difference between a lock and what would be built.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Change {
-    /// An image that the lock does not know.
-    NewImage(String, Platform),
-    /// A package that the lock does not have.
-    Added(Platform, String),
-    /// A package that only the lock has.
-    Removed(Platform, String),
-    /// Another version.
-    Moved(Platform, String, String, String),
-    /// The same version with other bytes.
-    Rebuilt(Platform, String, String, String),
-    /// A program of one's own with other bytes.
-    Program(Platform, String),
-    /// Another packer.
-    Packer(String, String),
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NewImage(variant, platform) => write!(f, "{variant} for {platform} is not in the lock"),
-            Self::Added(platform, id) => write!(f, "{platform}: {id} is new"),
-            Self::Removed(platform, id) => write!(f, "{platform}: {id} is locked, and no longer chosen"),
-            Self::Moved(platform, name, old, new) => {
-                write!(f, "{platform}: {name} {old} is locked, found {new}")
-            }
-            Self::Rebuilt(platform, id, old, new) => {
-                write!(f, "{platform}: {id} has other bytes: {old} is locked, found {new}")
-            }
-            Self::Program(platform, name) => write!(f, "{platform}: program {name} has other bytes"),
-            Self::Packer(old, new) => write!(f, "packer {old} is locked, found {new}"),
-        }
-    }
-}
-
 impl Lock {
     /// An empty lock.
     pub fn new() -> Self {
@@ -184,7 +171,7 @@ impl Lock {
         };
         let malformed = |why: String| LockError::Malformed { path: path.display().to_string(), why };
         let lock: Self = toml::from_str(&text).map_err(|e| malformed(e.message().to_owned()))?;
-        if lock.version != VERSION {
+        if !(OLDEST..=VERSION).contains(&lock.version) {
             return Err(LockError::Version { path: path.display().to_string(), found: lock.version });
         }
         let known: BTreeSet<_> = lock.packages.iter().map(|p| (p.platform, p.id())).collect();
@@ -205,6 +192,7 @@ impl Lock {
     pub fn to_text(&self) -> String {
         let mut sorted = self.clone();
         sorted.version = VERSION;
+        sorted.indexes.sort();
         sorted.images.sort();
         sorted.packages.sort();
         sorted.programs.sort();
@@ -214,10 +202,15 @@ impl Lock {
         )
     }
 
-    /// Writes the lock whole or not at all; a lock that says the same already is left alone.
+    /// Writes the lock whole or not at all, and gives whether it did: a lock that pins the same already is left
+    /// alone, even if the indexes are newer by now.
     pub fn write(&self, path: &Path) -> Result<bool, LockError> {
         let text = self.to_text();
-        if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        let without_indexes = |lock: &Self| Self { indexes: Vec::new(), ..lock.clone() }.to_text();
+        if let Ok(Some(old)) = Self::read(path)
+            && old.version == VERSION
+            && without_indexes(&old) == without_indexes(self)
+        {
             return Ok(false);
         }
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -229,9 +222,31 @@ impl Lock {
         Ok(true)
     }
 
-    /// The locked versions for a platform, for the solver to keep.
-    pub fn versions(&self, platform: Platform) -> BTreeMap<&str, &str> {
-        self.packages.iter().filter(|p| p.platform == platform).map(|p| (&*p.name, &*p.version)).collect()
+    /// The SHA-256 that a program of one's own is locked with.
+    pub fn program(&self, name: &str, platform: Platform) -> Option<Digest> {
+        let program = self.programs.iter().find(|p| p.name == name && p.platform == platform);
+        program.map(|program| program.sha256)
+    }
+
+    /// What is locked for an image.
+    pub fn image(&self, variant: &str, platform: Platform) -> Option<&LockedImage> {
+        self.images.iter().find(|image| image.variant == variant && image.platform == platform)
+    }
+
+    /// The locked versions for an image, for the solver to keep: its own, and where it has none of a name, those of the
+    /// platform's other images.
+    pub fn versions(&self, variant: &str, platform: Platform) -> BTreeMap<&str, &str> {
+        self.packages_of(variant, platform).into_iter().map(|p| (&*p.name, &*p.version)).collect()
+    }
+
+    /// The packages that [`Lock::versions`] is about.
+    pub fn packages_of(&self, variant: &str, platform: Platform) -> Vec<&LockedPackage> {
+        let of_platform = self.packages.iter().filter(|p| p.platform == platform);
+        let mut packages: BTreeMap<_, _> = of_platform.map(|p| (&*p.name, p)).collect();
+        if let Some(image) = self.image(variant, platform) {
+            packages.extend(self.pinned(image));
+        }
+        packages.into_values().collect()
     }
 
     /// Takes the images of a newer lock in the place of one's own, and drops what no image names any more.
@@ -243,6 +258,15 @@ impl Lock {
             !newer.packages.iter().any(|new| new.platform == old.platform && new.id() == old.id())
         });
         self.packages.extend(newer.packages.iter().cloned());
+        for index in &newer.indexes {
+            let same =
+                |old: &&mut LockedIndex| old.repository == index.repository && old.platform == index.platform;
+            match self.indexes.iter_mut().find(same) {
+                Some(old) if old.newest > index.newest => {}
+                Some(old) => old.clone_from(index),
+                None => self.indexes.push(index.clone()),
+            }
+        }
         let named: BTreeSet<_> =
             self.images.iter().flat_map(|i| i.packages.iter().map(|id| (i.platform, id.clone()))).collect();
         self.packages.retain(|p| named.contains(&(p.platform, p.id())));
@@ -256,64 +280,8 @@ impl Lock {
         self.version = VERSION;
     }
 
-    /// What differs between this lock and the inputs of the images that would be built now.
-    pub fn compare(&self, now: &Self) -> Vec<Change> {
-        let mut changes = BTreeSet::new();
-        for image in &now.images {
-            let platform = image.platform;
-            let Some(locked) =
-                self.images.iter().find(|i| i.variant == image.variant && i.platform == platform)
-            else {
-                changes.insert(Change::NewImage(image.variant.clone(), platform));
-                continue;
-            };
-            let old = self.pinned(locked);
-            let new = now.pinned(image);
-            for (name, package) in &new {
-                match old.get(name) {
-                    None => changes.insert(Change::Added(platform, package.id())),
-                    Some(before) if before.version != package.version => changes.insert(Change::Moved(
-                        platform,
-                        (*name).to_owned(),
-                        before.version.clone(),
-                        package.version.clone(),
-                    )),
-                    Some(before) if before.identity != package.identity => changes.insert(Change::Rebuilt(
-                        platform,
-                        package.id(),
-                        before.identity.clone(),
-                        package.identity.clone(),
-                    )),
-                    Some(before) if before.sha256 != package.sha256 => changes.insert(Change::Rebuilt(
-                        platform,
-                        package.id(),
-                        before.sha256.to_string(),
-                        package.sha256.to_string(),
-                    )),
-                    Some(_) => false,
-                };
-            }
-            for package in old.iter().filter(|(name, _)| !new.contains_key(*name)).map(|(_, package)| package)
-            {
-                changes.insert(Change::Removed(platform, package.id()));
-            }
-        }
-        for program in &now.programs {
-            let locked =
-                self.programs.iter().find(|p| p.platform == program.platform && p.name == program.name);
-            if locked.is_none_or(|l| l.sha256 != program.sha256) {
-                changes.insert(Change::Program(program.platform, program.name.clone()));
-            }
-        }
-        if let (Some(old), Some(new)) = (&self.packer, &now.packer)
-            && old != new
-        {
-            changes.insert(Change::Packer(old.clone(), new.clone()));
-        }
-        changes.into_iter().collect()
-    }
-
-    fn pinned<'a>(&'a self, image: &LockedImage) -> BTreeMap<&'a str, &'a LockedPackage> {
+    /// The packages of an image by name.
+    pub fn pinned<'a>(&'a self, image: &LockedImage) -> BTreeMap<&'a str, &'a LockedPackage> {
         self.packages
             .iter()
             .filter(|p| p.platform == image.platform && image.packages.contains(&p.id()))
@@ -330,10 +298,10 @@ impl LockedPackage {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn package(name: &str, version: &str, bytes: &str) -> LockedPackage {
+    pub(crate) fn package(name: &str, version: &str, bytes: &str) -> LockedPackage {
         LockedPackage {
             name: name.into(),
             version: version.into(),
@@ -344,7 +312,7 @@ mod tests {
         }
     }
 
-    fn lock(packages: &[LockedPackage]) -> Lock {
+    pub(crate) fn lock(packages: &[LockedPackage]) -> Lock {
         let image = LockedImage {
             variant: "cni".into(),
             platform: Platform::ArmV7,
@@ -365,23 +333,6 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_change_is_named() {
-        let old = lock(&[package("a", "1", "a"), package("b", "1", "b"), package("c", "1", "c")]);
-        let new = lock(&[package("a", "2", "a2"), package("b", "1", "b2"), package("d", "1", "d")]);
-        let said: Vec<_> = old.compare(&new).iter().map(ToString::to_string).collect();
-        assert_eq!(
-            said,
-            [
-                "linux/arm/v7: d-1 is new",
-                "linux/arm/v7: c-1 is locked, and no longer chosen",
-                "linux/arm/v7: a 1 is locked, found 2",
-                "linux/arm/v7: b-1 has other bytes: Q1b is locked, found Q1b2",
-            ]
-        );
-        assert_eq!(old.compare(&old), []);
-    }
-
-    #[test]
     fn merging_keeps_other_images_and_drops_what_nobody_names() {
         let mut all = lock(&[package("a", "1", "a")]);
         let mut plain = lock(&[package("a", "1", "a"), package("z", "1", "z")]);
@@ -391,6 +342,52 @@ mod tests {
         all.merge(&lock(&[package("a", "2", "a2")]));
         let ids: BTreeSet<_> = all.packages.iter().map(LockedPackage::id).collect();
         assert_eq!(ids, ["a-1", "a-2", "z-1"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn newer_indexes_alone_do_not_change_the_file_and_none_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kimg.lock");
+        let seen = |newest| LockedIndex {
+            repository: "https://a".into(),
+            platform: Platform::ArmV7,
+            newest,
+            description: String::new(),
+        };
+        let mut all = lock(&[package("a", "1", "a")]);
+        all.indexes.push(seen(7));
+        assert!(all.write(&path).unwrap());
+        let mut newer = all.clone();
+        newer.indexes = vec![seen(9)];
+        all.merge(&newer);
+        assert_eq!(all.indexes, [seen(9)]);
+        assert!(!all.write(&path).unwrap());
+        newer.indexes = vec![seen(8)];
+        all.merge(&newer);
+        assert_eq!(all.indexes, [seen(9)], "the newest that was ever seen counts");
+    }
+
+    #[test]
+    fn a_lock_of_version_1_is_read_and_written_in_today_s() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kimg.lock");
+        let text = lock(&[package("a", "1", "a")]).to_text();
+        fs::write(&path, text.replace("version = 2", "version = 1")).unwrap();
+        let lock = Lock::read(&path).unwrap().unwrap();
+        assert_eq!(lock.packages[0].id(), "a-1");
+        assert!(lock.write(&path).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn the_versions_of_an_image_s_own_come_before_those_of_others() {
+        let mut all = lock(&[package("a", "1", "a"), package("b", "1", "b")]);
+        let mut plain = lock(&[package("a", "2", "a2")]);
+        plain.images[0].variant = "plain".into();
+        all.merge(&plain);
+        let versions = |variant| all.versions(variant, Platform::ArmV7).into_iter().collect::<Vec<_>>();
+        assert_eq!(versions("cni"), [("a", "1"), ("b", "1")]);
+        assert_eq!(versions("plain"), [("a", "2"), ("b", "1")]);
     }
 
     #[test]
