@@ -13,8 +13,8 @@ const ORDER: [&str; 12] = [
     "kimg-layer",
     "kimg-pack",
     "kimg-closure",
-    "kimg-sample",
     "kimg-apk",
+    "kimg-sample",
     "kimg-core",
 ];
 

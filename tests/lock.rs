@@ -73,11 +73,24 @@ fn locked_without_a_lock_is_refused() {
 }
 
 #[test]
+fn what_the_repository_has_dropped_is_taken_from_the_cache_while_it_is_locked() {
+    let Some(case) = Case::new() else { return };
+    let first = program::success(case.build().arg("-q"));
+    let lock = case.lock();
+    case.repository.update("iproute2", "6.1.0-r1");
+    for how in [&["-q"][..], &["-q", "--locked"], &["-q", "--locked", "--offline"]] {
+        assert_eq!(program::success(case.build().args(how)), first, "{how:?}");
+        assert_eq!(case.lock(), lock, "{how:?}");
+    }
+}
+
+#[test]
 fn after_an_update_in_the_repository_locked_names_the_difference() {
     let Some(case) = Case::new() else { return };
     program::success(&mut case.kimg("lock"));
     let lock = case.lock();
     case.repository.update("iproute2", "6.1.0-r1");
+    fs_err::remove_dir_all(case.folder.path().join("cache")).unwrap();
     let story = program::failure(case.build().arg("--locked"), 41);
     for word in ["iproute2", "6.1.0-r0", "6.1.0-r1"] {
         assert!(story.contains(word), "{word}\n{story}");
@@ -95,6 +108,68 @@ fn lock_update_takes_what_the_repository_has_now() {
     let lock = case.lock();
     assert!(lock.contains("6.1.0-r1") && !lock.contains("6.1.0-r0"), "{lock}");
     program::success(case.build().arg("--locked"));
+}
+
+#[test]
+fn lock_update_of_one_package_moves_only_that_one_and_says_so() {
+    let Some(case) = Case::new() else { return };
+    let first = program::answer(&mut case.kimg("lock"));
+    assert_eq!((first.code, first.out.as_str()), (0, ""), "{}", first.story);
+    let before = case.lock();
+    case.repository.update("iproute2", "6.1.0-r1");
+    case.repository.update("ethtool", "6.1-r9");
+
+    let would = program::success(case.kimg("lock").args(["--update", "--dry-run"]));
+    assert!(would.contains("6.1.0-r1") && would.contains("6.1-r9"), "{would}");
+    assert_eq!(case.lock(), before, "a dry run writes nothing");
+
+    let moved = program::success(case.kimg("lock").args(["--update", "iproute2"]));
+    let line = moved.lines().find(|line| line.contains("iproute2")).unwrap();
+    assert_eq!(
+        line.split_whitespace().collect::<Vec<_>>(),
+        ["iproute2", "6.1.0-r0", "6.1.0-r1", "linux/arm/v7"]
+    );
+    assert!(!moved.contains("ethtool"), "{moved}");
+    let after = case.lock();
+    assert!(after.contains("iproute2-6.1.0-r1") && !after.contains("6.1-r9"), "{after}");
+
+    let rest = program::json(case.kimg("lock").args(["--update", "--format", "json"]));
+    assert_eq!(rest.as_array().unwrap().len(), 1, "{rest}");
+    assert_eq!((&rest[0]["package"], &rest[0]["to"]), (&"ethtool".into(), &"6.1-r9".into()));
+}
+
+#[test]
+fn lock_update_of_what_is_not_locked_is_refused() {
+    let Some(case) = Case::new() else { return };
+    program::success(&mut case.kimg("lock"));
+    let story = program::failure(case.kimg("lock").args(["--update", "iproute"]), 2);
+    assert!(story.contains("`iproute` is not in"), "{story}");
+}
+
+#[test]
+fn an_index_that_is_older_than_the_locked_one_is_refused_unless_that_is_allowed() {
+    let Some(case) = Case::new() else { return };
+    let server = kimg_testkit::FolderServer::new(case.repository.path());
+    let lock = || {
+        let mut kimg = program::kimg(case.folder.path());
+        kimg.args(["lock", "--variant", "plain", "--arch", "armv7", "--cache-dir", "cache"]);
+        kimg.arg("-r").arg(server.url("")).arg("-k").arg(case.real.keys());
+        kimg
+    };
+    program::success(&mut lock());
+    // As if it had been written with the index of a later day.
+    let text = case.lock();
+    let line = text.lines().find(|line| line.starts_with("newest = ")).unwrap();
+    let newest: u64 = line.strip_prefix("newest = ").unwrap().parse().unwrap();
+    write_lock(case.folder.path(), &text.replace(line, &format!("newest = {}", newest + 86_400)));
+
+    let story = program::failure(&mut lock(), 10);
+    assert!(story.contains("was rolled back") && story.contains("--rolled-back warn"), "{story}");
+    let answer = program::answer(lock().args(["--rolled-back", "warn"]));
+    assert_eq!(answer.code, 0, "{}", answer.story);
+    assert!(answer.story.contains("was rolled back"), "{}", answer.story);
+    fs_err::write(case.folder.path().join("kimg.toml"), "rolled-back = 'warn'\n").unwrap();
+    program::success(&mut lock());
 }
 
 #[test]

@@ -77,6 +77,7 @@ const KUBEADM: &[Probe] = &[
     (&["ip", "-V"], "ip utility, iproute2"),
     (&["tc", "-V"], "tc utility, iproute2"),
     (&["ethtool", "--version"], "ethtool version"),
+    (&["uname", "-s"], "Linux"),
 ];
 
 const KUBE_PROXY: &[Probe] = &[

@@ -7,6 +7,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kimg_core::{ImagePath, Platform};
 
+use crate::commands::audit::AuditArgs;
+use crate::commands::cache::CacheArgs;
+use crate::commands::check::CheckArgs;
+use crate::commands::diff::DiffArgs;
+use crate::commands::needs::NeedsArgs;
+use crate::commands::outdated::OutdatedArgs;
+use crate::commands::slim::SlimArgs;
+use crate::commands::vendor::VendorArgs;
+
 /// Small, reproducible, multi-arch images of Kubernetes node software, out of signed Alpine packages.
 #[derive(Debug, Parser)]
 #[command(name = "kimg", version, propagate_version = true, max_term_width = 100)]
@@ -28,12 +37,28 @@ pub(crate) enum Command {
     Why(Box<WhyArgs>),
     /// List the files of an image with size, package, layer and reason
     Files(Box<FilesArgs>),
+    /// Show what a program, library or script needs, and what of it is nowhere
+    Needs(NeedsArgs),
+    /// Show what differs between two images or layouts: files, and the packages that explain them
+    Diff(DiffArgs),
+    /// Make any image or root folder smaller: only what the named programs need stays
+    Slim(Box<SlimArgs>),
+    /// List the programs that kubelet, kubeadm and kube-proxy can start, and which the image has
+    Audit(Box<AuditArgs>),
+    /// Check that all that programs load fits together, symbol by symbol, as their loader would find at the start
+    Check(Box<CheckArgs>),
     /// Print the size matrix of the images in a layout
     Matrix(MatrixArgs),
     /// List the variants that can be built
     Variants(VariantsArgs),
     /// Pin every input in kimg.lock
     Lock(Box<LockArgs>),
+    /// Show of which locked packages there are newer ones, and how Kubernetes stands to upstream
+    Outdated(Box<OutdatedArgs>),
+    /// Copy every locked input into a folder, to build from it when mirrors have dropped the versions
+    Vendor(Box<VendorArgs>),
+    /// Show or clear the folder that keeps what was fetched and built
+    Cache(CacheArgs),
     /// Write a commented kimg.toml
     Init(InitArgs),
 }
@@ -65,15 +90,24 @@ pub(crate) struct Selection {
     #[arg(long)]
     pub(crate) sample: bool,
 
-    /// An Alpine repository: a folder, file://, http:// or https:// address above the architectures' folders
+    /// An Alpine repository: main, community or testing of the mirrors; a folder, file://, http:// or https:// address
+    /// above the architectures' folders; or a folder that `kimg vendor` wrote. Main and community when not given
     #[arg(short, long = "repository", value_name = "ADDRESS")]
     pub(crate) repositories: Vec<String>,
 
-    /// Public keys to trust: a folder or a file; Alpine's own when not given
+    /// A mirror of Alpine, above the branches' folders; the next one is asked where one fails
+    #[arg(long = "mirror", value_name = "ADDRESS")]
+    pub(crate) mirrors: Vec<String>,
+
+    /// Public keys to trust: a folder or a file, `alpine` for Alpine's own; only Alpine's own when not given
     #[arg(short, long = "keys", value_name = "PATH")]
     pub(crate) keys: Vec<PathBuf>,
 
-    /// The Alpine branch that tags name, where the repositories don't say it
+    /// What to do about an index that is older than one that the lock or the cache has seen; refuse when not given
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) rolled_back: Option<RolledBackArg>,
+
+    /// The Alpine branch to take packages from, and that tags name: 3.22, edge; the newest stable one when not given
     #[arg(long, value_name = "BRANCH")]
     pub(crate) alpine: Option<String>,
 
@@ -123,6 +157,15 @@ pub(crate) struct Selection {
 pub(crate) enum ContentsArg {
     Minimal,
     Packages,
+}
+
+/// `--rolled-back`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RolledBackArg {
+    /// It is an error
+    Refuse,
+    /// It is said, and used
+    Warn,
 }
 
 /// `--progress`
@@ -210,6 +253,10 @@ pub(crate) struct WhyArgs {
     /// A path in the image
     pub(crate) path: ImagePath,
 
+    /// Say why the path is not in the image: which package has it or could have it, and what would bring it in
+    #[arg(long)]
+    pub(crate) not: bool,
+
     #[command(flatten)]
     pub(crate) selection: Selection,
 
@@ -223,9 +270,30 @@ pub(crate) struct FilesArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
 
+    /// As a tree, with sums: by folder, or by reason, from each root to what it brought along
+    #[arg(long, value_enum, value_name = "BY", num_args = 0..=1, require_equals = true, default_missing_value = "folders")]
+    pub(crate) tree: Option<TreeBy>,
+
+    /// How many levels of the tree are shown
+    #[arg(long, value_name = "N", requires = "tree")]
+    pub(crate) depth: Option<usize>,
+
+    /// Show each file of the tree, also where many like ones lie beside each other
+    #[arg(long, requires = "tree")]
+    pub(crate) every_file: bool,
+
     /// How to print the list
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+}
+
+/// `--tree`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TreeBy {
+    /// As they lie in folders
+    Folders,
+    /// As one led to the other
+    Reasons,
 }
 
 #[derive(Debug, Args)]
@@ -263,9 +331,17 @@ pub(crate) struct LockArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
 
-    /// Take the newest versions, not the locked ones
+    /// Take the newest versions, not the locked ones; of these packages only, where some are named
+    #[arg(long, value_name = "PACKAGE", num_args = 0..)]
+    pub(crate) update: Option<Vec<String>>,
+
+    /// Write nothing: show what would change
     #[arg(long)]
-    pub(crate) update: bool,
+    pub(crate) dry_run: bool,
+
+    /// How to print what changes
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

@@ -109,7 +109,7 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-fn classified(error: &dyn Classified) -> Failure {
+pub(crate) fn classified(error: &dyn Classified) -> Failure {
     let mut lines = vec![error.to_string()];
     let mut cause: Option<&dyn Error> = error.source();
     while let Some(why) = cause {

@@ -23,9 +23,17 @@ pub fn main() -> ExitCode {
         Command::Build(args) => commands::build::run(args),
         Command::Why(args) => commands::why::run(args),
         Command::Files(args) => commands::files::run(args),
+        Command::Needs(args) => commands::needs::run(args),
+        Command::Diff(args) => commands::diff::run(args),
+        Command::Slim(args) => commands::slim::run(args),
+        Command::Audit(args) => commands::audit::run(args),
+        Command::Check(args) => commands::check::run(args),
         Command::Matrix(args) => commands::matrix::run(args),
         Command::Variants(args) => commands::variants::run(args),
         Command::Lock(args) => commands::lock::run(args),
+        Command::Outdated(args) => commands::outdated::run(args),
+        Command::Vendor(args) => commands::vendor::run(args),
+        Command::Cache(args) => commands::cache::run(args),
         Command::Init(args) => commands::init::run(args),
     };
     match result {

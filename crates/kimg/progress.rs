@@ -1,9 +1,10 @@
 //! How a build is told while it runs: bars on a terminal, lines elsewhere, JSON for programs, or nothing.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kimg_build::{Event, Events};
 
 use crate::args::ProgressMode;
@@ -16,7 +17,10 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 pub(crate) struct Progress {
     mode: ProgressMode,
     state: Arc<(Mutex<State>, Condvar)>,
+    bars: MultiProgress,
     bar: ProgressBar,
+    /// One line for each file that is being fetched, by its address.
+    files: Mutex<BTreeMap<String, ProgressBar>>,
     color: bool,
     heart: Option<std::thread::JoinHandle<()>>,
 }
@@ -35,7 +39,11 @@ impl Progress {
         let now = Instant::now();
         let state = State { begun: now, stage_begun: now, last_line: now, doing: None, ended: false };
         let state = Arc::new((Mutex::new(state), Condvar::new()));
-        let bar = ProgressBar::hidden();
+        let bars = MultiProgress::with_draw_target(match mode {
+            ProgressMode::Tty => ProgressDrawTarget::stderr(),
+            _ => ProgressDrawTarget::hidden(),
+        });
+        let bar = bars.add(ProgressBar::new(0));
         if mode == ProgressMode::Tty {
             // What is being done comes last: it is cut where the terminal ends.
             if let Ok(style) = ProgressStyle::with_template(
@@ -43,13 +51,13 @@ impl Progress {
             ) {
                 bar.set_style(style);
             }
-            bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         let heart = (mode == ProgressMode::Plain).then(|| {
             let state = Arc::clone(&state);
             std::thread::spawn(move || beat(&state))
         });
-        Self { mode, state, bar, color: terminal::color_on_stderr(), heart }
+        let files = Mutex::default();
+        Self { mode, state, bars, bar, files, color: terminal::color_on_stderr(), heart }
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -72,7 +80,7 @@ impl Progress {
 
     fn line(&self, text: &str) {
         match self.mode {
-            ProgressMode::Tty => self.bar.suspend(|| eprintln!("{}", text.trim_end())),
+            ProgressMode::Tty => self.bars.suspend(|| eprintln!("{}", text.trim_end())),
             _ => eprintln!("{}", text.trim_end()),
         }
     }
@@ -100,8 +108,48 @@ impl Progress {
         }
     }
 
+    /// A line for a file while it comes: ` kubelet-1.34.2-r0.apk  ███░░  12.1 MB of 21.8 MB  3.2 MB/s`.
+    fn transfer(&self, url: &str, done: u64, total: Option<u64>) {
+        if self.mode != ProgressMode::Tty {
+            return;
+        }
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if total == Some(done) {
+            if let Some(bar) = files.remove(url) {
+                bar.finish_and_clear();
+                self.bars.remove(&bar);
+            }
+            return;
+        }
+        let bar = files.entry(url.to_owned()).or_insert_with(|| {
+            let bar = self.bars.add(ProgressBar::new(0));
+            if let Ok(style) = ProgressStyle::with_template(
+                "     {msg:32!} {bar:16.cyan} {decimal_bytes:>9} of {decimal_total_bytes:9}  {decimal_bytes_per_sec}",
+            ) {
+                bar.set_style(style);
+            }
+            bar.set_message(url.rsplit('/').next().unwrap_or(url).to_owned());
+            bar
+        });
+        bar.set_length(total.unwrap_or(done));
+        bar.set_position(done);
+    }
+
+    fn forget_transfers(&self) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, bar) in std::mem::take(&mut *files) {
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
+        }
+    }
+
     fn told(&self, event: &Event) {
         match event {
+            Event::Warned { message } => {
+                let mark = if self.color { "\x1b[33m!\x1b[0m" } else { "!" };
+                self.line(&format!(" {mark} {message}"));
+            }
+            Event::Transfer { url, done, total } => self.transfer(url, *done, *total),
             Event::Resolved { images, packages, platforms, kubernetes, alpine } => {
                 let mut text = format!(
                     "{packages} packages for {images} {} on {platforms} {} · Kubernetes {}",
@@ -117,6 +165,7 @@ impl Progress {
             Event::Fetching { files, .. } => self.start("fetching", *files),
             Event::FetchedPackage { id, .. } => self.step(id),
             Event::Fetched { files, bytes, from_cache } => {
+                self.forget_transfers();
                 let size = kimg_report::size(*bytes);
                 self.done(
                     "Fetch",
@@ -175,6 +224,7 @@ impl Events for Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
+        self.forget_transfers();
         self.bar.finish_and_clear();
         self.with(|state| state.ended = true);
         self.state.1.notify_all();

@@ -1,6 +1,12 @@
-//! What the terminal is: width and colour.
+//! What the terminal is, width and colour, and how a table is printed on it.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
+
+use kimg_report::Table;
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::failure::Failure;
 
 /// Whether standard output takes colours (`NO_COLOR`, `CLICOLOR_FORCE`; else only a terminal does).
 pub(crate) fn color_on_stdout() -> bool {
@@ -33,4 +39,18 @@ pub(crate) fn width() -> usize {
 /// The columns of long lists: the terminal's, and no bound where lines go to a file or another program.
 pub(crate) fn list_width() -> usize {
     if std::io::stdout().is_terminal() { width() } else { 4000 }
+}
+
+/// Writes a result to standard output: the table, or as JSON the data it was made from.
+pub(crate) fn print(table: &Table, data: &impl Serialize, format: Format) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Table => write!(out, "{}", table.to_terminal(width(), color_on_stdout()))?,
+        Format::Markdown => write!(out, "{}", table.to_markdown())?,
+        Format::Csv => write!(out, "{}", table.to_csv())?,
+        Format::Json => {
+            writeln!(out, "{}", serde_json::to_string_pretty(data).map_err(std::io::Error::from)?)?;
+        }
+    }
+    Ok(())
 }

@@ -1,10 +1,14 @@
 //! The stages in their order.
 
+use std::collections::BTreeMap;
+
 use kimg_apk::Limits;
-use kimg_closure::{MemoryFacts, Rules};
+use kimg_closure::MemoryFacts;
+use kimg_core::Platform;
 use kimg_image::Tagged;
 use kimg_layer::{BlobStore, Options};
 use kimg_report::BuildReport;
+use kimg_source::lock::{Lock, LockError};
 use kimg_source::repository::Reader;
 use kimg_source::{Cache, Fetcher};
 use rayon::prelude::*;
@@ -13,6 +17,7 @@ use crate::error::BuildError;
 use crate::events::{Event, Events};
 use crate::inputs::{self, Inputs, LockUse};
 use crate::layers::WrittenLayer;
+use crate::outdated::{self, Outdated};
 use crate::packing;
 use crate::project::{Output, Project};
 use crate::select::{self, Selected};
@@ -59,18 +64,44 @@ pub struct FileSets {
 impl Build<'_> {
     /// Resolves, fetches and verifies what the images are made of, and pins it in the lock.
     pub fn gather(&self) -> Result<Inputs, BuildError> {
-        let reader = Reader {
+        let reader = self.reader();
+        network()?.block_on(inputs::gather(self.project, &reader, &self.lock, self.events))
+    }
+
+    /// What the lock has fallen behind. `upstream` is the address at which Kubernetes names its newest versions; when
+    /// it does not answer, that is told as a warning, and the answer has what the repositories say.
+    pub fn outdated(&self, upstream: Option<&str>) -> Result<Outdated, BuildError> {
+        let path = self.lock.path().cloned().unwrap_or_else(|| "kimg.lock".into());
+        let missing = || LockError::Missing(path.display().to_string());
+        let lock = Lock::read(&path)?.ok_or_else(missing)?;
+        network()?.block_on(async {
+            let platforms =
+                inputs::platform::open(self.project, &self.reader(), Some(&lock), self.events).await?;
+            let mut outdated = outdated::behind(&lock, &platforms);
+            if let Some(upstream) = upstream
+                && let Err(error) = outdated::ask_upstream(&mut outdated, upstream, &self.fetcher).await
+            {
+                self.events.event(&Event::Warned { message: error.to_string() });
+            }
+            Ok(outdated)
+        })
+    }
+
+    /// What each platform's packages are chosen from: the verified indexes of the repositories.
+    pub fn indexes(&self) -> Result<BTreeMap<Platform, Vec<kimg_apk::Repository>>, BuildError> {
+        let reader = self.reader();
+        let work = inputs::platform::open(self.project, &reader, None, self.events);
+        let platforms = network()?.block_on(work)?;
+        Ok(platforms.into_iter().map(|(platform, inputs)| (platform, inputs.indexes)).collect())
+    }
+
+    pub(crate) fn reader(&self) -> Reader {
+        Reader {
             fetcher: self.fetcher.clone(),
             cache: self.cache.clone(),
             limits: Limits::default(),
             watch: None,
-        };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(BuildError::disk("starting the network's threads"))?;
-        runtime.block_on(inputs::gather(self.project, &reader, &self.lock, self.events))
+        }
     }
 
     /// The stages up to the file sets: what `kimg why` and `kimg files` look at.
@@ -81,13 +112,12 @@ impl Build<'_> {
             bytes: inputs.fetched.bytes,
             from_cache: inputs.fetched.from_cache,
         });
-        let rules = Rules::builtin();
         let facts = MemoryFacts::default();
         let images: Result<Vec<_>, BuildError> = inputs
             .images
             .par_iter()
             .map(|image| {
-                let selected = select::select(self.project, image, &rules, &facts)?;
+                let selected = select::select(self.project, image, &self.project.rules, &facts)?;
                 self.events.event(&Event::Selected {
                     variant: self.project.variants[image.variant].name.clone(),
                     platform: image.platform,
@@ -177,4 +207,13 @@ fn refuse_missing(project: &Project, images: &[Selected]) -> Result<(), BuildErr
         }
     }
     if missing.is_empty() { Ok(()) } else { Err(BuildError::Strict { missing }) }
+}
+
+/// Where fetching happens: two threads are enough to wait.
+pub(crate) fn network() -> Result<tokio::runtime::Runtime, BuildError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(BuildError::disk("starting the network's threads"))
 }

@@ -48,9 +48,27 @@ pub enum BuildError {
     /// A source, the cache or the network.
     #[error(transparent)]
     Source(#[from] kimg_source::SourceError),
+    /// The bytes of a file that lies in the cache.
+    #[error(transparent)]
+    Content(#[from] kimg_core::ContentError),
     /// The lock.
     #[error(transparent)]
     Lock(#[from] kimg_source::lock::LockError),
+    /// An index that is older than one that was seen before.
+    #[error(
+        "the index of {repository} for {platform} was rolled back: its newest package is of {}, one of {} was seen before",
+        date(*found), date(*seen)
+    )]
+    RolledBack {
+        /// The repository.
+        repository: String,
+        /// The platform.
+        platform: Platform,
+        /// When the newest package of the newest index that was seen was built, in seconds since 1970.
+        seen: u64,
+        /// The same of the index that came now.
+        found: u64,
+    },
     /// A root that no package and no program has.
     #[error("nothing provides `{root}`, which {variant} wants for {platform}: {reason}")]
     NoProvider {
@@ -157,6 +175,14 @@ pub enum BuildError {
     },
 }
 
+/// A time in seconds since 1970 as a person reads it.
+fn date(seconds: u64) -> String {
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .map_or_else(|| format!("second {seconds}"), |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string())
+}
+
 impl BuildError {
     pub(crate) fn disk(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
@@ -172,7 +198,12 @@ impl BuildError {
     }
 
     pub(crate) fn toml(file: &str, text: &str, error: &toml::de::Error) -> Self {
-        let place = error.span().map(|span| {
+        Self::at(file, text, error.span(), error.message())
+    }
+
+    /// An error about a place in a file, given as bytes of its text.
+    pub(crate) fn at(file: &str, text: &str, span: Option<std::ops::Range<usize>>, message: &str) -> Self {
+        let place = span.map(|span| {
             let start = span.start.min(text.len());
             let before = text.get(..start).unwrap_or("");
             let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -187,7 +218,7 @@ impl BuildError {
                 width: span.len().clamp(1, rest),
             }
         });
-        Self::Settings { message: format!("{file}: {}", error.message()), place, hint: None }
+        Self::Settings { message: format!("{file}: {message}"), place, hint: None }
     }
 
     /// The place in a settings file that the error is about, if it is about one.
@@ -206,7 +237,9 @@ impl Classified for BuildError {
             Self::Disk { .. } => ErrorClass::LocalIo,
             Self::Variant(e) => e.class(),
             Self::Source(e) => e.class(),
+            Self::Content(e) => e.class(),
             Self::Lock(e) => e.class(),
+            Self::RolledBack { .. } => ErrorClass::Verification,
             Self::NoProvider { .. }
             | Self::NoVersion { .. }
             | Self::MixedVersions { .. }
@@ -228,7 +261,12 @@ impl Classified for BuildError {
             Self::Settings { hint, .. } => hint.clone(),
             Self::Variant(e) => e.hint(),
             Self::Source(e) => e.hint(),
+            Self::Content(e) => e.hint(),
             Self::Lock(e) => e.hint(),
+            Self::RolledBack { .. } => Some(
+                "a mirror that lags behind catches up: try again later, or another `--mirror`; `--rolled-back warn` goes on"
+                    .into(),
+            ),
             Self::NoProvider { hint, .. } => Some(hint.clone()),
             Self::NoVersion { .. } => {
                 Some("a program of one's own says its version: [[program]] version = \"1.34.2\"".into())

@@ -20,6 +20,20 @@ pub enum Event {
         /// The Alpine branch, if it is known.
         alpine: Option<String>,
     },
+    /// Something that is no error, but that a person should know.
+    Warned {
+        /// What.
+        message: String,
+    },
+    /// How far one file is.
+    Transfer {
+        /// Its address.
+        url: String,
+        /// Bytes that are there.
+        done: u64,
+        /// Bytes of the whole, where the server said so.
+        total: Option<u64>,
+    },
     /// Packages are about to be fetched.
     Fetching {
         /// Files.

@@ -44,6 +44,11 @@
 //! are clamped to `SOURCE_DATE_EPOCH`, owners are numbers, entries are sorted, the codecs' versions are pinned,
 //! and the packer's version and options stand in the lock.
 //!
+//! # Beside the pipeline
+//!
+//! [`existing`] reads images that were made before, by whomever; [`slim`] makes a smaller image out of any of them, or of a
+//! folder with a root file system, by the same closure, layers and outputs.
+//!
 //! # Example
 //!
 //! ```
@@ -75,20 +80,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod audit;
 pub mod build;
 pub mod error;
 pub mod events;
+pub mod existing;
 pub mod images;
 pub mod inputs;
 pub mod layers;
 pub mod matrix;
+pub mod outdated;
 pub mod packing;
 pub mod project;
 mod report;
+mod rules;
 mod sample;
 pub mod select;
 pub mod settings;
+pub mod slim;
+pub mod sources;
 pub mod variants;
+mod vendor;
 pub mod wishes;
 
 pub use build::{Build, Outcome};
@@ -96,4 +108,4 @@ pub use error::BuildError;
 pub use events::{Event, Events, Silent};
 pub use inputs::LockUse;
 pub use project::{Overrides, Project};
-pub use settings::Settings;
+pub use settings::{RolledBackPolicy, Settings};

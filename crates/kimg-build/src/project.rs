@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
+use kimg_closure::Rules;
 use kimg_core::variant::{self, Contents, Root};
 use kimg_core::{Digest, ImagePath, KubernetesVersion, Platform, Variant};
 use kimg_layer::Codec;
 use kimg_source::location::LocationError;
 use kimg_source::program::Program;
-use kimg_source::{ALPINE_MIRROR, Location, Repository};
+use kimg_source::{Location, vendor};
 
 use crate::error::BuildError;
-use crate::settings::{ProgramSettings, Settings};
+use crate::rules;
+use crate::settings::{ProgramSettings, RolledBackPolicy, Settings};
+use crate::sources::{self, Packages, branch};
 use crate::variants::Variants;
 
 /// Settings as flags say them; each that is said wins over `kimg.toml`.
@@ -23,12 +27,16 @@ pub struct Overrides {
     pub platforms: Vec<Platform>,
     /// `--repository`
     pub repositories: Vec<String>,
+    /// `--mirror`
+    pub mirrors: Vec<String>,
     /// `--keys`
     pub keys: Vec<PathBuf>,
     /// `--sample`
     pub sample: bool,
     /// `--alpine`
     pub alpine: Option<String>,
+    /// `--rolled-back`
+    pub rolled_back: Option<RolledBackPolicy>,
     /// `--contents`
     pub contents: Option<Contents>,
     /// `--pack`
@@ -43,20 +51,6 @@ pub struct Overrides {
     pub labels: BTreeMap<String, String>,
     /// `--annotation`
     pub annotations: BTreeMap<String, String>,
-}
-
-/// Where packages come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Packages {
-    /// Alpine repositories, and the keys they are signed with (none: Alpine's own).
-    Repositories {
-        /// In order.
-        repositories: Vec<Repository>,
-        /// Folders or files.
-        keys: Vec<PathBuf>,
-    },
-    /// The sample that is compiled in.
-    Sample,
 }
 
 /// A program of one's own, for one platform or all.
@@ -104,8 +98,12 @@ pub struct Project {
     /// The roots of every variant that can be named, chosen or not: a program of one's own that stands for one
     /// of them goes only where that root is wanted.
     pub known_roots: Vec<Root>,
+    /// What comes with programs, and what they start, though no ELF header says so.
+    pub rules: Rules,
     /// The Alpine branch that tags name, if it was said.
     pub alpine: Option<String>,
+    /// What is done about an index that is older than one seen before.
+    pub rolled_back: RolledBackPolicy,
     /// Whether programs are packed.
     pub pack: kimg_pack::Mode,
     /// How layers are compressed.
@@ -168,10 +166,12 @@ impl Project {
         Ok(Self {
             variants,
             platforms,
-            packages: Self::choose_packages(settings, folder, flags)?,
+            packages: sources::choose(settings, folder, flags)?,
             programs,
             known_roots,
-            alpine: flags.alpine.clone().or_else(|| settings.alpine.clone()),
+            rules: rules::known(settings.rule_folder.as_ref().map(|own| folder.join(own)).as_deref())?,
+            alpine: branch(settings, flags),
+            rolled_back: flags.rolled_back.or(settings.rolled_back).unwrap_or_default(),
             pack,
             codec,
             outputs,
@@ -235,46 +235,19 @@ impl Project {
         Ok(platforms)
     }
 
-    fn choose_packages(
-        settings: &Settings,
-        folder: &Path,
-        flags: &Overrides,
-    ) -> Result<Packages, BuildError> {
-        if flags.sample {
-            if !flags.repositories.is_empty() || !flags.keys.is_empty() {
-                return Err(BuildError::settings(
-                    "`--sample` brings its own repository and keys: leave the others out",
-                ));
-            }
-            return Ok(Packages::Sample);
-        }
-        let repositories = match (&flags.repositories[..], &settings.repositories) {
-            ([], None) => ["main", "community"]
-                .iter()
-                .map(|name| parse_repository(&format!("{ALPINE_MIRROR}/latest-stable/{name}")))
-                .collect::<Result<Vec<_>, _>>()?,
-            ([], Some(written)) => {
-                let mut all = written.iter().map(|r| parse_repository(r)).collect::<Result<Vec<_>, _>>()?;
-                for repository in &mut all {
-                    for mirror in &mut repository.mirrors {
-                        *mirror = mirror.clone().relative_to(folder);
-                    }
-                }
-                all
-            }
-            (said, _) => said.iter().map(|r| parse_repository(r)).collect::<Result<_, _>>()?,
+    /// A program of one's own, from a vendored folder if its own place is not here and one has it. `locked` is what the
+    /// lock says of its file.
+    pub(crate) fn vendored(&self, program: &Program, locked: Option<Digest>) -> Program {
+        let here = matches!(&program.location, Location::Path(path) if path.is_file());
+        let (Some(sha256), false) = (program.sha256.or(locked), here) else { return program.clone() };
+        let folders = match &self.packages {
+            Packages::Repositories { vendored, .. } => &vendored[..],
+            Packages::Sample => &[],
         };
-        if repositories.is_empty() {
-            return Err(BuildError::settings(
-                "`repositories` is empty: packages have to come from somewhere",
-            ));
+        match folders.iter().find_map(|folder| vendor::program(folder, sha256)) {
+            Some(path) => Program { location: Location::Path(path), sha256: Some(sha256), ..program.clone() },
+            None => program.clone(),
         }
-        let keys = if flags.keys.is_empty() {
-            settings.keys.iter().flatten().map(|k| folder.join(k)).collect()
-        } else {
-            flags.keys.clone()
-        };
-        Ok(Packages::Repositories { repositories, keys })
     }
 
     /// Whether everything comes from the sample.
@@ -288,15 +261,13 @@ impl Project {
     }
 }
 
-/// `ADDRESS` or `@tag ADDRESS`, as in `/etc/apk/repositories`.
-fn parse_repository(text: &str) -> Result<Repository, BuildError> {
-    let text = text.trim();
-    let (tag, address) = match text.strip_prefix('@').and_then(|rest| rest.split_once(char::is_whitespace)) {
-        Some((tag, address)) => (Some(tag.to_owned()), address.trim()),
-        None => (None, text),
-    };
-    let location = address.parse().map_err(|e: LocationError| BuildError::settings(e.to_string()))?;
-    Ok(Repository { tag, ..Repository::at(location) })
+impl FromStr for Output {
+    type Err = BuildError;
+
+    /// Reads what stands behind `--output`: `type=oci-archive,dest=images.tar`, or the folder of a layout.
+    fn from_str(text: &str) -> Result<Self, BuildError> {
+        parse_output(text)
+    }
 }
 
 fn parse_output(text: &str) -> Result<Output, BuildError> {
@@ -384,30 +355,20 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_is_everything_from_alpines_own_mirror() {
+    fn nothing_said_is_everything() {
         let all = project("", &Overrides::default()).unwrap();
         assert_eq!((all.variants.len(), all.platforms.len()), (6, 3));
-        let Packages::Repositories { repositories, keys } = all.packages else {
-            panic!("the sample was not asked for")
-        };
-        assert_eq!(repositories[1].name(), "https://dl-cdn.alpinelinux.org/alpine/latest-stable/community");
-        assert!(keys.is_empty());
+        assert!(!all.is_sample());
     }
 
     #[test]
     fn a_flag_wins_over_the_file_and_paths_of_the_file_start_at_it() {
-        let toml =
-            "variants = ['plain']\nrepositories = ['repo', '@edge /edge']\nkeys = ['keys']\noutput = ['o']";
+        let toml = "variants = ['plain']\noutput = ['o']\nrolled-back = 'warn'";
         let flags = Overrides { variants: vec!["cni".into()], ..Overrides::default() };
         let project = project(toml, &flags).unwrap();
         assert_eq!(project.variants[0].name, "cni");
         assert_eq!(project.outputs[0].destination, Path::new("/project/o"));
-        let Packages::Repositories { repositories, keys } = project.packages else { panic!("no sample") };
-        assert_eq!(repositories[0].mirrors, [Location::Path("/project/repo".into())]);
-        assert_eq!(
-            (repositories[1].tag.as_deref(), keys),
-            (Some("edge"), vec![PathBuf::from("/project/keys")])
-        );
+        assert_eq!(project.rolled_back, RolledBackPolicy::Warn);
     }
 
     #[test]

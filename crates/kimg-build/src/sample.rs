@@ -1,16 +1,16 @@
 //! The embedded sample, laid out as a folder so that it goes through the very same code as anything real.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use fs_err as fs;
 use kimg_core::Digest;
 use kimg_source::{Cache, Location, Repository};
 
 use crate::error::BuildError;
+use crate::sources::Keys;
 
 /// Writes the sample's repository and keys into the cache and says where they lie.
-pub(crate) fn lay_out(cache: &Cache) -> Result<(Vec<Repository>, Vec<PathBuf>), BuildError> {
+pub(crate) fn lay_out(cache: &Cache) -> Result<(Vec<Repository>, Vec<Keys>), BuildError> {
     let sample = kimg_sample::sample();
     let mut name = String::new();
     for (path, bytes) in &sample.files {
@@ -44,5 +44,5 @@ pub(crate) fn lay_out(cache: &Cache) -> Result<(Vec<Repository>, Vec<PathBuf>), 
             }
         }
     }
-    Ok((vec![Repository::at(Location::Path(repository))], vec![keys]))
+    Ok((vec![Repository::at(Location::Path(repository))], vec![Keys::Path(keys)]))
 }

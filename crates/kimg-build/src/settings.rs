@@ -23,14 +23,21 @@ pub struct Settings {
     pub variants: Option<Vec<String>>,
     /// The architectures to build for; amd64, arm64 and armv7 when not said.
     pub architectures: Option<Vec<String>>,
-    /// Alpine repositories, above the folders of the architectures; `@tag ADDRESS` for a pinned one.
+    /// Alpine repositories: `main`, `community` or `testing` of the mirrors, or addresses above the folders of the
+    /// architectures; `@tag ADDRESS` for a pinned one.
     pub repositories: Option<Vec<String>>,
-    /// Folders or files of public keys; Alpine's own when not said.
+    /// Where `main`, `community` and `testing` are, the preferred mirror first: addresses above the branches.
+    pub mirrors: Option<Vec<String>>,
+    /// Folders or files of public keys, and `alpine` for Alpine's own, which are taken when nothing is said.
     pub keys: Option<Vec<PathBuf>>,
-    /// The branch that tags name, where the repositories don't say it: `3.22`.
+    /// The branch: which `main` and `community` are meant, and what tags name: `3.22`, `edge`.
     pub alpine: Option<String>,
+    /// What is done about an index that is older than one seen before: `refuse` or `warn`.
+    pub rolled_back: Option<RolledBackPolicy>,
     /// A folder of further variants.
     pub variant_folder: Option<PathBuf>,
+    /// A folder of further rules.
+    pub rule_folder: Option<PathBuf>,
     /// `minimal` or `packages`.
     pub contents: Option<Contents>,
     /// `auto`, `require` or `never`.
@@ -50,6 +57,17 @@ pub struct Settings {
     /// Programs of one's own.
     #[serde(default, rename = "program", skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<ProgramSettings>,
+}
+
+/// What is done about an index that is older than what the lock or the cache has seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolledBackPolicy {
+    /// It is an error: somebody may want to serve versions again whose faults are known.
+    #[default]
+    Refuse,
+    /// It is said, and used.
+    Warn,
 }
 
 /// `[[program]]`

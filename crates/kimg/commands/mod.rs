@@ -1,10 +1,18 @@
 //! One module a command: arguments in, results on standard output.
 
+pub(crate) mod audit;
 pub(crate) mod build;
+pub(crate) mod cache;
+pub(crate) mod check;
+pub(crate) mod diff;
 pub(crate) mod files;
 pub(crate) mod init;
 pub(crate) mod lock;
 pub(crate) mod matrix;
+pub(crate) mod needs;
+pub(crate) mod outdated;
 mod setting;
+pub(crate) mod slim;
 pub(crate) mod variants;
+pub(crate) mod vendor;
 pub(crate) mod why;

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use kimg_build::settings::FILE_NAME;
-use kimg_build::{Build, Events, LockUse, Overrides, Project, Settings};
+use kimg_build::{Build, Events, LockUse, Overrides, Project, RolledBackPolicy, Settings};
 use kimg_core::variant::Contents;
 use kimg_source::{Cache, Fetcher};
 
-use crate::args::{BuildArgs, ContentsArg, ProgressMode, Selection};
+use crate::args::{BuildArgs, ContentsArg, ProgressMode, RolledBackArg, Selection};
 use crate::failure::Failure;
 
 /// What a command works with.
@@ -17,6 +17,15 @@ pub(crate) struct Setting {
     fetcher: Fetcher,
     lock: LockUse,
     epoch: Option<u64>,
+}
+
+/// What a command that is about the lock does with it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LockTask<'a> {
+    /// Keeps what is locked and pins the rest.
+    Pin,
+    /// Takes newer versions of these packages, or of all when none is named.
+    Update(&'a [String]),
 }
 
 /// The settings of this run and the folder that their paths start from.
@@ -35,14 +44,19 @@ impl Setting {
     pub(crate) fn new(
         selection: &Selection,
         build: Option<&BuildArgs>,
-        update_lock: Option<bool>,
+        task: Option<LockTask<'_>>,
     ) -> Result<Self, Failure> {
         let (settings, folder, in_project) = settings(selection.config.as_deref())?;
         let mut flags = Overrides {
             variants: selection.variants.clone(),
             platforms: selection.architectures.iter().chain(&selection.platforms).copied().collect(),
             repositories: selection.repositories.clone(),
+            mirrors: selection.mirrors.clone(),
             keys: selection.keys.clone(),
+            rolled_back: selection.rolled_back.map(|policy| match policy {
+                RolledBackArg::Refuse => RolledBackPolicy::Refuse,
+                RolledBackArg::Warn => RolledBackPolicy::Warn,
+            }),
             sample: selection.sample,
             alpine: selection.alpine.clone(),
             contents: selection.contents.map(|c| match c {
@@ -62,10 +76,12 @@ impl Setting {
         let project = Project::new(&settings, &folder, &flags)?;
 
         let lock_path = selection.lock.clone().unwrap_or_else(|| folder.join("kimg.lock"));
-        let lock = match update_lock {
-            Some(true) => LockUse::Update(lock_path),
-            Some(false) => LockUse::Follow(lock_path),
-            None if selection.locked => LockUse::Locked(lock_path),
+        let lock = match task {
+            Some(LockTask::Update(only)) => {
+                LockUse::Update { path: lock_path, only: only.iter().cloned().collect() }
+            }
+            _ if selection.locked => LockUse::Locked(lock_path),
+            Some(LockTask::Pin) => LockUse::Follow(lock_path),
             // The sample and one-off builds without a project leave no lock behind.
             None if selection.lock.is_some() || (in_project && !selection.sample) => {
                 LockUse::Follow(lock_path)
@@ -78,7 +94,13 @@ impl Setting {
             // A second call in one process would fail; there is none.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         }
-        Ok(Self { project, cache: Cache::open(&cache_folder(selection)?)?, fetcher, lock, epoch: epoch()? })
+        Ok(Self {
+            project,
+            cache: Cache::open(&cache_folder(selection.cache_dir.as_deref())?)?,
+            fetcher,
+            lock,
+            epoch: epoch()?,
+        })
     }
 
     pub(crate) fn build<'a>(&'a self, events: &'a dyn Events) -> Build<'a> {
@@ -94,17 +116,14 @@ impl Setting {
     }
 
     pub(crate) fn lock_path(&self) -> Option<&Path> {
-        match &self.lock {
-            LockUse::None => None,
-            LockUse::Follow(path) | LockUse::Update(path) | LockUse::Locked(path) => Some(path),
-        }
+        self.lock.path().map(PathBuf::as_path)
     }
 }
 
 /// `--cache-dir`, else the user's cache folder (XDG Base Directory Specification).
-fn cache_folder(selection: &Selection) -> Result<PathBuf, Failure> {
-    if let Some(folder) = &selection.cache_dir {
-        return Ok(folder.clone());
+pub(crate) fn cache_folder(said: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(folder) = said {
+        return Ok(folder.to_owned());
     }
     let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     variable("XDG_CACHE_HOME")
@@ -115,7 +134,7 @@ fn cache_folder(selection: &Selection) -> Result<PathBuf, Failure> {
 }
 
 /// `SOURCE_DATE_EPOCH` (reproducible-builds.org): seconds since 1970.
-fn epoch() -> Result<Option<u64>, Failure> {
+pub(crate) fn epoch() -> Result<Option<u64>, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) if text.is_empty() => Ok(None),
         Ok(text) => text.parse().map(Some).map_err(|_| {

@@ -20,6 +20,7 @@ bin/mkdir
 bin/mount
 bin/rm
 bin/umount
+bin/uname
 sbin/modprobe
 usr/bin/awk
 usr/bin/du
@@ -81,7 +82,8 @@ pub(super) fn packages(maker: Maker) -> Vec<SamplePackage> {
         maker
             .package("coreutils", "9.8-r1", "coreutils")
             .program("usr/bin/du", &[])
-            .program("usr/bin/nice", &[]),
+            .program("usr/bin/nice", &[])
+            .program("bin/uname", &[]),
         maker.package("findutils", "4.10.0-r0", "findutils").program("usr/bin/find", &[]),
     ];
     packages.extend(util_linux(maker));
