@@ -67,8 +67,8 @@ mod version;
 
 pub use dependency::{Constraint, Dependency, DependencyError, Identity, IdentityError, Provide};
 pub use error::{ApkError, Member, Problem};
-pub use index_writer::write_index;
 pub use index::{FieldProblem, Index, IndexError, Unusable};
+pub use index_writer::write_index;
 pub use install::{Applets, InstallError, Installation, NotRun, Replaced, install, link_applets};
 pub use installed_db::{installed_db, world_file};
 pub use installed_package::{InstalledDbError, InstalledPackage, read_installed_db, read_world};
@@ -78,6 +78,7 @@ pub use listing::Listing;
 pub use package::{Package, read_index, read_package, read_unsigned_index};
 pub use record::Record;
 pub use solver::{
-    Chosen, Kept, Objection, Onto, Refusal, Repository, Solution, SolveError, Solver, Wanter, providers, solve,
+    Chosen, Kept, Objection, Onto, Refusal, Repository, Solution, SolveError, Solver, Wanter, providers,
+    solve,
 };
 pub use version::{Operator, Version, VersionError};

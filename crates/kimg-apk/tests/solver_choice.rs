@@ -207,6 +207,15 @@ fn a_tag_reaches_what_the_wanted_package_needs_by_another_name() {
 }
 
 #[test]
+fn a_tag_reaches_an_install_if_that_waits_for_a_package_by_another_of_its_names() {
+    let both = [
+        repository(None, "base 1"),
+        repository(Some("edge"), "app 1 | D:so:lib\nlib 1 | p:so:lib=1\nlib-base 1 | i:lib base"),
+    ];
+    assert_eq!(answer(&both, "app@edge base", "").unwrap(), "app-1@edge base-1 lib-1@edge lib-base-1@edge");
+}
+
+#[test]
 fn every_chosen_package_says_who_wanted_it() {
     let index = "app 1 | D:cmd:sh lib>0\nsh 1 | p:cmd:sh=1 | D:lib\nlib 1\ndocs 1\napp-doc 1 | i:docs app";
     let repositories = [repository(None, index)];

@@ -263,8 +263,7 @@ impl<'a> Universe<'a> {
                 if !reached.insert(name) {
                     continue;
                 }
-                let entry = &self.names[name];
-                for package in entry.providers.iter().map(|provider| provider.package) {
+                for package in self.names[name].providers.iter().map(|provider| provider.package) {
                     if !self.unmasked_anyway(package) && !self.has_tag(package, tag) {
                         continue;
                     }
@@ -272,13 +271,17 @@ impl<'a> Universe<'a> {
                         unmasked.entry(package).or_insert(tag);
                     }
                     let record = self.packages[package].record;
-                    let needs =
-                        record.depends.iter().filter(|wish| !wish.conflict).map(|wish| wish.name.as_str());
+                    let needs = record.depends.iter().filter(|wish| !wish.conflict).map(|wish| &wish.name);
                     next.extend(needs.filter_map(|name| self.name(name)));
+                    // What waits for it waits for any of its names.
+                    let provided = record.provides.iter().map(|provide| &provide.name);
+                    let names =
+                        std::iter::once(&record.name).chain(provided).filter_map(|name| self.name(name));
+                    let awaiting = names.flat_map(|name| &self.names[name].awaited_by);
+                    next.extend(
+                        awaiting.filter_map(|package| self.name(&self.packages[*package].record.name)),
+                    );
                 }
-                let awaiting =
-                    entry.awaited_by.iter().map(|package| self.packages[*package].record.name.as_str());
-                next.extend(awaiting.filter_map(|name| self.name(name)));
             }
         }
         unmasked

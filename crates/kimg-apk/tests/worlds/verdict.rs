@@ -44,7 +44,9 @@ pub struct Verdict {
     pub missed_install_if: Vec<String>,
     /// Worlds that apk refuses although there is an answer.
     pub only_apk_refuses: Vec<String>,
-    /// Everything else.
+    /// Worlds that only the solver refuses.
+    pub only_kimg_refuses: Vec<String>,
+    /// Everything else: other packages are chosen.
     pub unexplained: Vec<String>,
 }
 
@@ -98,8 +100,8 @@ fn pulled_in(all: &[There]) -> Vec<&Record> {
     all.iter().filter(|there| !wanted[there.record.name.as_str()]).map(|there| &there.record).collect()
 }
 
-/// The world with the conditions of what apk missed named in it, so that apk looks at them; where a condition is
-/// `!name`, which it never looks at, with the package itself.
+/// The world with the conditions of what apk missed named in it, so that apk looks at them; where one is `!name`, or met
+/// by a package of another name, which it never looks at, with the package itself.
 ///
 /// None unless all that it missed came by an `install_if` alone.
 fn told_to_look(world: &str, ours: &[There], theirs: &Packages, tag: Option<&String>) -> Option<String> {
@@ -114,7 +116,8 @@ fn told_to_look(world: &str, ours: &[There], theirs: &Packages, tag: Option<&Str
     let mut told = wishes(world);
     for record in pulled_in.iter().filter(|record| more.contains(&&record.name)) {
         let itself = [Dependency::any(&record.name)];
-        let blind = record.install_if.iter().any(|condition| condition.conflict);
+        let provided = |name: &String| ours.iter().all(|there| there.record.name != *name);
+        let blind = record.install_if.iter().any(|condition| condition.conflict || provided(&condition.name));
         for name in if blind { &itself[..] } else { &record.install_if } {
             if told.iter().all(|wish| wish.name != name.name) {
                 told.push(Dependency { tag: tag.cloned(), ..name.clone() });
@@ -149,7 +152,7 @@ pub fn compare(
                 None => verdict.unexplained.push(differ(world, &packages(&ours), &theirs)),
             },
             (Err(error), Some(theirs)) => {
-                verdict.unexplained.push(format!("{world}\n  apk {theirs:?}\n  kimg {error}"));
+                verdict.only_kimg_refuses.push(format!("{world}\n  apk {theirs:?}\n  kimg {error}"));
             }
         }
     }
