@@ -52,7 +52,8 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `universe` | packages and names of all repositories, who provides what, what tags allow |
+//! | `universe` | packages and names of all repositories, who provides what |
+//! | `tags` | what a tag in the world opens |
 //! | `preference` | which of two candidates is the better one |
 //! | `standing`, `state` | what is in, what is out, why; what follows from it |
 //! | `search` | what to decide next, and going back |
@@ -69,6 +70,7 @@ mod reasons;
 mod search;
 mod standing;
 mod state;
+mod tags;
 mod universe;
 
 use std::sync::Arc;

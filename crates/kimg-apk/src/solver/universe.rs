@@ -1,4 +1,4 @@
-//! The packages and names of all repositories: who provides what, and which tags allow what.
+//! The packages and names of all repositories, and who provides what.
 
 use std::collections::{HashMap, HashSet};
 
@@ -187,6 +187,13 @@ impl<'a> Universe<'a> {
         found
     }
 
+    /// The names a package answers to, its own first.
+    pub(super) fn names_of(&self, package: PackageId) -> impl Iterator<Item = NameId> {
+        let record = self.packages[package].record;
+        let provided = record.provides.iter().map(|provide| &provide.name);
+        std::iter::once(&record.name).chain(provided).filter_map(|name| self.name(name))
+    }
+
     /// The names a package owns: its own, and what it provides with a version.
     pub(super) fn owned(&self, package: PackageId) -> impl Iterator<Item = NameId> {
         let record = self.packages[package].record;
@@ -250,41 +257,6 @@ impl<'a> Universe<'a> {
     /// The name that this entry is an answer to.
     pub(super) fn name_of(&self, name: NameId) -> &'a str {
         self.names[name].text
-    }
-
-    /// The packages that only tagged repositories have and that a tag in `world` opens: what it is asked for with
-    /// the tag, and what that may need or pull in.
-    pub(super) fn unmasked<'w>(&self, world: &'w [Dependency]) -> HashMap<PackageId, &'w str> {
-        let mut unmasked = HashMap::new();
-        for (wish, tag) in world.iter().filter_map(|wish| Some((wish, wish.tag.as_deref()?))) {
-            let mut reached = HashSet::new();
-            let mut next: Vec<NameId> = self.name(&wish.name).into_iter().collect();
-            while let Some(name) = next.pop() {
-                if !reached.insert(name) {
-                    continue;
-                }
-                for package in self.names[name].providers.iter().map(|provider| provider.package) {
-                    if !self.unmasked_anyway(package) && !self.has_tag(package, tag) {
-                        continue;
-                    }
-                    if !self.packages[package].untagged {
-                        unmasked.entry(package).or_insert(tag);
-                    }
-                    let record = self.packages[package].record;
-                    let needs = record.depends.iter().filter(|wish| !wish.conflict).map(|wish| &wish.name);
-                    next.extend(needs.filter_map(|name| self.name(name)));
-                    // What waits for it waits for any of its names.
-                    let provided = record.provides.iter().map(|provide| &provide.name);
-                    let names =
-                        std::iter::once(&record.name).chain(provided).filter_map(|name| self.name(name));
-                    let awaiting = names.flat_map(|name| &self.names[name].awaited_by);
-                    next.extend(
-                        awaiting.filter_map(|package| self.name(&self.packages[*package].record.name)),
-                    );
-                }
-            }
-        }
-        unmasked
     }
 
     /// Everything that meets `wish` and that its tag allows, the best first.
