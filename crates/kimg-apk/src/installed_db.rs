@@ -75,6 +75,10 @@ fn folders<'a>(
         if let (true, Some(parent), Some(name)) = (is_its_own, place.parent(), place.file_name())
             && names.contains(name)
         {
+            // Nobody ships the folders above it, and apk wants to know how each of them is.
+            for folder in parent.ancestors().into_iter().filter(|folder| !folder.is_root()) {
+                folders.entry(folder).or_default();
+            }
             folders.entry(parent).or_default().push((name.to_owned(), entry, checksum(entry, None)));
         }
     }
