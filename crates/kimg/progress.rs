@@ -121,6 +121,10 @@ impl Progress {
             }
             return;
         }
+        if done == 0 && total.is_none() {
+            // A bar of nothing would be drawn full.
+            return;
+        }
         let bar = files.entry(url.to_owned()).or_insert_with(|| {
             let bar = self.bars.add(ProgressBar::new(0));
             if let Ok(style) = ProgressStyle::with_template(

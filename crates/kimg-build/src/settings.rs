@@ -105,6 +105,21 @@ impl Settings {
     }
 }
 
+/// Names and texts of every `*.toml` in a folder, in the order of their names; `what` they are is for messages.
+pub(crate) fn toml_files(folder: &Path, what: &str) -> Result<Vec<(String, String)>, BuildError> {
+    let disk = |source| BuildError::Disk { what: format!("reading the {what}"), source };
+    let mut files = Vec::new();
+    for item in fs::read_dir(folder).map_err(disk)? {
+        let path = item.map_err(disk)?.path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let read = |path: PathBuf| Ok((path.display().to_string(), fs::read_to_string(&path).map_err(disk)?));
+    files.into_iter().map(read).collect()
+}
+
 /// What `kimg init` writes: every setting, with what it means and what holds when it is not said.
 pub const COMMENTED: &str = include_str!("commented.toml");
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fs_err as fs;
 use kimg_core::variant::written;
 
 use crate::error::BuildError;
+use crate::settings::toml_files;
 
 /// The text of every variant that is compiled in, by the name of its file.
 pub const BUILT_IN: [(&str, &str); 6] = [
@@ -39,18 +39,8 @@ impl Variants {
 
     /// Adds every `*.toml` of a folder; one with a known name takes that one's place.
     pub fn add_folder(&mut self, folder: &Path) -> Result<(), BuildError> {
-        let disk = |source| BuildError::Disk { what: "reading the variants".into(), source };
-        let mut files = Vec::new();
-        for item in fs::read_dir(folder).map_err(disk)? {
-            let path = item.map_err(disk)?.path();
-            if path.extension().is_some_and(|e| e == "toml") {
-                files.push(path);
-            }
-        }
-        files.sort();
-        for path in files {
-            let text = fs::read_to_string(&path).map_err(disk)?;
-            self.add(&path.display().to_string(), &text)?;
+        for (file, text) in toml_files(folder, "variants")? {
+            self.add(&file, &text)?;
         }
         Ok(())
     }

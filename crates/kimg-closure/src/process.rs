@@ -55,6 +55,14 @@ pub(crate) struct Process {
     starting: bool,
 }
 
+impl Process {
+    /// The object that was loaded under this name, if one was.
+    pub(crate) fn loaded_as(&self, name: &str) -> Option<ImagePath> {
+        let known = |object: &&Loaded| object.names.iter().any(|known| known == name);
+        self.objects.iter().find(known).map(|object| object.path.clone())
+    }
+}
+
 /// What came of a name.
 pub(crate) enum Load {
     Done,

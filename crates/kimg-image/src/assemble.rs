@@ -57,17 +57,29 @@ pub fn assemble(spec: &ImageSpec) -> Result<Image, ImageError> {
             })
             .collect(),
     });
-    let config_descriptor = Descriptor::of(media_type::CONFIG, &config);
-    let manifest = json(&Manifest {
-        schema_version: 2,
-        media_type: media_type::MANIFEST,
-        config: &config_descriptor,
-        layers: &layers,
-        annotations: &spec.annotations,
-    });
-    let mut descriptor = Descriptor::of(media_type::MANIFEST, &manifest);
-    descriptor.platform = Some(OciPlatform::from(spec.platform));
-    Ok(Image { platform: spec.platform, config, config_descriptor, manifest, descriptor, layers })
+    Ok(Image::of(spec.platform, config, layers, &spec.annotations))
+}
+
+impl Image {
+    /// The image with this config, as it will be written, and these layers: its manifest follows from them.
+    pub fn of(
+        platform: Platform,
+        config: Vec<u8>,
+        layers: Vec<Descriptor>,
+        annotations: &BTreeMap<String, String>,
+    ) -> Self {
+        let config_descriptor = Descriptor::of(media_type::CONFIG, &config);
+        let manifest = json(&Manifest {
+            schema_version: 2,
+            media_type: media_type::MANIFEST,
+            config: &config_descriptor,
+            layers: &layers,
+            annotations,
+        });
+        let mut descriptor = Descriptor::of(media_type::MANIFEST, &manifest);
+        descriptor.platform = Some(OciPlatform::from(platform));
+        Self { platform, config, config_descriptor, manifest, descriptor, layers }
+    }
 }
 
 /// RFC 3339, as configs have it: `1970-01-01T00:00:00Z`.

@@ -1,6 +1,5 @@
 //! `kimg variants`
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use kimg_build::Project;
@@ -8,7 +7,7 @@ use kimg_core::variant;
 use kimg_report::{Column, Table};
 use serde_json::json;
 
-use crate::args::{Format, VariantsArgs};
+use crate::args::VariantsArgs;
 use crate::commands::setting::settings;
 use crate::failure::Failure;
 use crate::terminal;
@@ -43,16 +42,6 @@ pub(crate) fn run(args: &VariantsArgs) -> Result<ExitCode, Failure> {
             })).collect::<Vec<_>>(),
         }));
     }
-    let mut out = std::io::stdout().lock();
-    match args.format {
-        Format::Table => {
-            writeln!(out, "{}", table.to_terminal(terminal::width(), terminal::color_on_stdout()))?;
-        }
-        Format::Markdown => writeln!(out, "{}", table.to_markdown())?,
-        Format::Csv => write!(out, "{}", table.to_csv())?,
-        Format::Json => {
-            writeln!(out, "{}", serde_json::to_string_pretty(&data).map_err(std::io::Error::from)?)?;
-        }
-    }
+    terminal::print(&table, &data, args.format)?;
     Ok(ExitCode::SUCCESS)
 }

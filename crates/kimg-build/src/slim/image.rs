@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use kimg_core::{Digest, Platform};
-use kimg_image::{Descriptor, Image, OciPlatform, media_type};
+use kimg_image::{Descriptor, Image, OciPlatform};
 use kimg_layer::LayerInfo;
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::images::EXTRACTED;
@@ -30,16 +29,6 @@ pub(super) struct Parts<'a> {
     pub(super) layer: &'a LayerInfo,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Manifest<'a> {
-    schema_version: u32,
-    media_type: &'a str,
-    config: &'a Descriptor,
-    layers: &'a [Descriptor],
-    annotations: &'a BTreeMap<String, String>,
-}
-
 /// Puts the image together. Its layers are gone, so their history is too: one entry says what was done.
 pub(super) fn assemble(parts: &Parts<'_>) -> Image {
     let mut config = parts.config.as_object().cloned().unwrap_or_default();
@@ -59,33 +48,18 @@ pub(super) fn assemble(parts: &Parts<'_>) -> Image {
     }
     config.insert("history".into(), json!([history]));
     config.insert("rootfs".into(), json!({ "type": "layers", "diff_ids": [parts.layer.diff_id] }));
-    let config = bytes(&config);
-
-    let config_descriptor = Descriptor::of(media_type::CONFIG, &config);
+    let config =
+        serde_json::to_vec(&config).expect("maps have text as keys, and writing into memory can't fail");
     let LayerInfo { media_type, digest, size, tar_size, .. } = parts.layer;
-    let layers = vec![Descriptor::new(media_type, *digest, *size)];
     let mut annotations = parts.annotations.clone();
     annotations.insert(EXTRACTED.into(), tar_size.to_string());
-    let manifest = bytes(&Manifest {
-        schema_version: 2,
-        media_type: media_type::MANIFEST,
-        config: &config_descriptor,
-        layers: &layers,
-        annotations: &annotations,
-    });
-    let mut descriptor = Descriptor::of(media_type::MANIFEST, &manifest);
-    descriptor.platform = Some(OciPlatform::from(parts.platform));
-    Image { platform: parts.platform, config, config_descriptor, manifest, descriptor, layers }
+    Image::of(parts.platform, config, vec![Descriptor::new(media_type, *digest, *size)], &annotations)
 }
 
 /// What its history says: how it was called, and of what.
 pub(super) fn comment(from: Option<Digest>, kept: u64, all: u64) -> String {
     let from = from.map_or_else(|| "a folder".to_owned(), |digest| digest.to_string());
     format!("{kept} of the {all} files of {from}")
-}
-
-fn bytes(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("maps have text as keys, and writing into memory can't fail")
 }
 
 fn time(seconds: u64) -> Option<String> {

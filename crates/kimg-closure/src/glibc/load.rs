@@ -77,8 +77,7 @@ impl Walk<'_> {
         by: usize,
         reason: &Reason,
     ) -> Result<Load, ClosureError> {
-        if let Some(object) = process.objects.iter().find(|o| o.names.iter().any(|n| n == name)) {
-            let path = object.path.clone();
+        if let Some(path) = process.loaded_as(name) {
             return Ok(self.known(reason, name, &path));
         }
         let mut searched = Vec::new();

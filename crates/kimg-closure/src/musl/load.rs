@@ -31,8 +31,7 @@ impl Walk<'_> {
             return Ok(self.known(reason, name, &loader));
         }
         let by_path = name.contains('/');
-        if !by_path && let Some(object) = process.objects.iter().find(|o| o.names.iter().any(|n| n == name)) {
-            let path = object.path.clone();
+        if !by_path && let Some(path) = process.loaded_as(name) {
             return Ok(self.known(reason, name, &path));
         }
         let unreachable =
