@@ -88,25 +88,22 @@ pub(crate) fn read(
             ));
         }
         let mut rest = archive.into_inner();
-        only_zeros(&mut rest)?;
+        only_zeros(&mut rest, Member::Data)?;
     }
     let left = unpacked.into_inner().into_inner();
     if left.is_empty() { Ok(data) } else { Err(Problem::Trailing(left.len() as u64)) }
 }
 
 /// What follows the end of the tar: padding, and the CRC of the gzip member is checked at its end.
-pub(crate) fn only_zeros(rest: &mut impl Read) -> Result<(), Problem> {
+pub(crate) fn only_zeros(rest: &mut impl Read, member: Member) -> Result<(), Problem> {
     let mut buffer = [0; 8192];
     loop {
-        let read = rest.read(&mut buffer).map_err(|error| gzip_problem(Member::Data, error))?;
+        let read = rest.read(&mut buffer).map_err(|error| gzip_problem(member, error))?;
         if read == 0 {
             return Ok(());
         }
         if buffer[..read].iter().any(|byte| *byte != 0) {
-            return Err(Problem::Tar {
-                member: Member::Data,
-                reason: "there are bytes after its end".into(),
-            });
+            return Err(Problem::Tar { member, reason: "there are bytes after its end".into() });
         }
     }
 }

@@ -4,8 +4,6 @@
 
 mod error;
 
-use std::borrow::Cow;
-
 use crate::Limits;
 use crate::dependency::DependencyError;
 use crate::record::Record;
@@ -47,42 +45,104 @@ impl Index {
     /// Bytes beyond `limits.index_size`, more records or names than allowed; a line that is no field; a record without name or version, or with a
     /// number, an identity or a single-valued field that can't be meant; a name that could lead a path elsewhere.
     pub fn parse(text: &[u8], limits: &Limits) -> Result<Index, IndexError> {
-        if text.len() as u64 > limits.index_size {
-            return Err(IndexError::TooLarge { size: text.len() as u64, limit: limits.index_size });
+        let mut parser = Parser::new(limits, text.len() as u64);
+        parser.feed(text)?;
+        parser.finish()
+    }
+}
+
+/// Reads the text of an index piece by piece: the whole of it is never in memory.
+pub(crate) struct Parser {
+    index: Index,
+    draft: Draft,
+    room: Room,
+    /// The last line read, from 1.
+    line: usize,
+    /// The beginning of a line whose end has not been seen.
+    begun: Vec<u8>,
+    /// Bytes so far, as UTF-8.
+    size: u64,
+    size_limit: u64,
+    packages_limit: usize,
+}
+
+impl Parser {
+    /// `expected`: about how many bytes will come. It is believed only as far as `limits` allow.
+    pub(crate) fn new(limits: &Limits, expected: u64) -> Self {
+        let records = usize::try_from(expected.min(limits.index_size)).unwrap_or(0) / USUAL_RECORD;
+        let packages = Vec::with_capacity(limits.packages.min(records));
+        Self {
+            index: Index { packages, ..Index::default() },
+            draft: Draft::default(),
+            room: Room { limit: limits.relations, left: limits.relations },
+            line: 0,
+            begun: Vec::new(),
+            size: 0,
+            size_limit: limits.index_size,
+            packages_limit: limits.packages,
         }
-        // All bytes at once: line by line it would take several times as long.
-        let text = match std::str::from_utf8(text) {
-            Ok(text) => Cow::Borrowed(text),
-            // What is not UTF-8 becomes up to three times as long.
-            Err(_) if text.len() as u64 > limits.index_size / 3 => {
-                return Err(IndexError::TooLarge { size: text.len() as u64 * 3, limit: limits.index_size });
+    }
+
+    /// Reads on. A piece may end anywhere.
+    pub(crate) fn feed(&mut self, mut piece: &[u8]) -> Result<(), IndexError> {
+        if !self.begun.is_empty() {
+            let end = piece.iter().position(|byte| *byte == b'\n').map_or(piece.len(), |end| end + 1);
+            let (line, rest) = piece.split_at(end);
+            self.begun.extend_from_slice(line);
+            piece = rest;
+            if self.begun.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.begun);
+                self.lines(&line)?;
+            } else if self.begun.len() > LONGEST_LINE {
+                return Err(self.line_too_long());
             }
-            Err(_) => String::from_utf8_lossy(text),
-        };
-        let mut index = Index::default();
-        index.packages.reserve(limits.packages.min(text.len() / USUAL_RECORD));
-        let mut draft = Draft::default();
-        let mut room = Room { limit: limits.relations, left: limits.relations };
-        for (number, line) in lines(&text).enumerate() {
+        }
+        let whole = piece.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let (lines, begun) = piece.split_at(whole);
+        self.begun.extend_from_slice(begun);
+        self.lines(lines)
+    }
+
+    /// The index, when the text has come to its end.
+    pub(crate) fn finish(mut self) -> Result<Index, IndexError> {
+        let last = std::mem::take(&mut self.begun);
+        self.lines(&last)?;
+        self.draft.finish(&mut self.index)?;
+        self.index.packages.shrink_to_fit();
+        Ok(self.index)
+    }
+
+    /// Reads whole lines.
+    fn lines(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
+        // All bytes at once: line by line it would take several times as long.
+        let text = String::from_utf8_lossy(bytes);
+        self.size += text.len() as u64;
+        if self.size > self.size_limit {
+            return Err(IndexError::TooLarge { size: self.size, limit: self.size_limit });
+        }
+        for line in lines(&text) {
+            self.line += 1;
             if line.is_empty() {
-                if draft.first_line > 0 {
-                    std::mem::take(&mut draft).finish(&mut index)?;
+                if self.draft.first_line > 0 {
+                    std::mem::take(&mut self.draft).finish(&mut self.index)?;
                 }
                 continue;
             }
-            let number = number + 1;
             if line.len() > LONGEST_LINE {
-                return Err(IndexError::Limit { line: number, what: "the line", limit: LONGEST_LINE });
+                return Err(self.line_too_long());
             }
-            if draft.first_line == 0 && index.packages.len() + index.unusable.len() >= limits.packages {
-                let (what, limit) = ("the number of records", limits.packages);
-                return Err(IndexError::Limit { line: number, what, limit });
+            let records = self.index.packages.len() + self.index.unusable.len();
+            if self.draft.first_line == 0 && records >= self.packages_limit {
+                let (what, limit) = ("the number of records", self.packages_limit);
+                return Err(IndexError::Limit { line: self.line, what, limit });
             }
-            draft.line(number, line, &mut room)?;
+            self.draft.line(self.line, line, &mut self.room)?;
         }
-        draft.finish(&mut index)?;
-        index.packages.shrink_to_fit();
-        Ok(index)
+        Ok(())
+    }
+
+    fn line_too_long(&self) -> IndexError {
+        IndexError::Limit { line: self.line.max(1), what: "the line", limit: LONGEST_LINE }
     }
 }
 
@@ -107,19 +167,19 @@ impl Room {
 }
 
 /// A record on its way: what has been read of it.
-struct Draft<'a> {
+struct Draft {
     /// The line it begins at; 0 while nothing has been read.
     first_line: usize,
-    name: Option<&'a str>,
+    name: Option<String>,
     /// The version as written, and its line.
-    version: Option<(&'a str, usize)>,
+    version: Option<(String, usize)>,
     /// The single-valued fields read so far.
     seen: Letters,
     record: Record,
     unusable: Option<(usize, String)>,
 }
 
-impl Default for Draft<'_> {
+impl Default for Draft {
     fn default() -> Self {
         let record = Record::new(String::new(), Version::unread());
         Self { first_line: 0, name: None, version: None, seen: Letters::default(), record, unusable: None }
@@ -156,8 +216,8 @@ impl Letters {
 /// The fields that a record has once at most.
 const SINGLE: Letters = Letters::of(b"PVACSITULomtckq");
 
-impl<'a> Draft<'a> {
-    fn line(&mut self, number: usize, line: &'a str, room: &mut Room) -> Result<(), IndexError> {
+impl Draft {
+    fn line(&mut self, number: usize, line: &str, room: &mut Room) -> Result<(), IndexError> {
         let (letter, value) = split_field(line)
             .ok_or_else(|| IndexError::NotAField { line: number, found: line.chars().take(60).collect() })?;
         if self.first_line == 0 {
@@ -174,11 +234,11 @@ impl<'a> Draft<'a> {
         match letter {
             b'P' => {
                 check_file_name(value).map_err(bad)?;
-                self.name = Some(value);
+                self.name = Some(value.to_owned());
             }
             b'V' => {
                 check_file_name(value).map_err(bad)?;
-                self.version = Some((value, number));
+                self.version = Some((value.to_owned(), number));
             }
             b'A' => record.arch = String::from(value),
             b'C' => {
@@ -215,17 +275,14 @@ impl<'a> Draft<'a> {
         let missing = |letter| IndexError::Missing { line: self.first_line, letter };
         let name = self.name.ok_or_else(|| missing('P'))?;
         let (version, version_line) = self.version.ok_or_else(|| missing('V'))?;
-        let unusable =
-            |line, reason| Unusable { name: name.to_owned(), version: version.to_owned(), line, reason };
         match (version.parse(), self.unusable) {
-            (Ok(_), Some((line, reason))) => index.unusable.push(unusable(line, reason)),
+            (Ok(_), Some((line, reason))) => index.unusable.push(Unusable { name, version, line, reason }),
             (Err(error), _) => {
                 let error: VersionError = error;
-                index.unusable.push(unusable(version_line, error.to_string()));
+                let (line, reason) = (version_line, error.to_string());
+                index.unusable.push(Unusable { name, version, line, reason });
             }
-            (Ok(version), None) => {
-                index.packages.push(Record { name: name.to_owned(), version, ..self.record });
-            }
+            (Ok(version), None) => index.packages.push(Record { name, version, ..self.record }),
         }
         Ok(())
     }
@@ -283,12 +340,14 @@ impl Taggable for crate::Provide {
 
 /// The lines of a text, without what ends them. Most are a few bytes long, and `str::split` is made for long ones.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
+    let mut rest = text;
     std::iter::from_fn(move || {
-        let here = rest?;
-        let end = here.bytes().position(|byte| byte == b'\n');
-        rest = end.map(|end| &here[end + 1..]);
-        let line = end.map_or(here, |end| &here[..end]);
+        if rest.is_empty() {
+            return None;
+        }
+        let end = rest.bytes().position(|byte| byte == b'\n');
+        let (line, after) = end.map_or((rest, ""), |end| (&rest[..end], &rest[end + 1..]));
+        rest = after;
         Some(line.strip_suffix('\r').unwrap_or(line))
     })
 }

@@ -49,6 +49,7 @@ mod dependency;
 mod error;
 mod headers;
 mod index;
+mod index_file;
 mod index_writer;
 mod install;
 mod installed_db;
@@ -68,6 +69,7 @@ mod version;
 pub use dependency::{Constraint, Dependency, DependencyError, Identity, IdentityError, Provide};
 pub use error::{ApkError, Member, Problem};
 pub use index::{FieldProblem, Index, IndexError, Unusable};
+pub use index_file::{read_index, read_unsigned_index};
 pub use index_writer::write_index;
 pub use install::{Applets, InstallError, Installation, NotRun, Replaced, install, link_applets};
 pub use installed_db::{installed_db, world_file};
@@ -75,7 +77,7 @@ pub use installed_package::{InstalledDbError, InstalledPackage, read_installed_d
 pub use keys::{KeyError, KeyProblem, KeyRing};
 pub use limits::Limits;
 pub use listing::Listing;
-pub use package::{Package, read_index, read_package, read_unsigned_index};
+pub use package::{Package, read_package};
 pub use record::Record;
 pub use solver::{
     Chosen, Kept, Objection, Onto, Refusal, Repository, Solution, SolveError, Solver, Wanter, providers,

@@ -82,22 +82,11 @@ pub(crate) fn unpack<'a>(
         Member::Records => "the unpacked index",
     };
     let mut reader = Limited::new(GzDecoder::new(bytes), what, limit);
-    let mut unpacked =
-        Vec::with_capacity(if member == Member::Records { said_size(bytes, limit) } else { 0 });
+    let mut unpacked = Vec::new();
     reader.read_to_end(&mut unpacked).map_err(|error| gzip_problem(member, error).of(subject))?;
     let rest = reader.into_inner().into_inner();
     let packed = &bytes[..bytes.len() - rest.len()];
     Ok((Unpacked { packed, bytes: unpacked }, rest))
-}
-
-/// How many bytes the last member says it unpacks to (RFC 1952, `ISIZE`): an index is large enough that growing into its
-/// size would copy it several times. What can't be meant is not believed, and memory that stays unused is not taken.
-fn said_size(bytes: &[u8], limit: u64) -> usize {
-    /// Deflate makes at most 1032 bytes of one.
-    const MOST: usize = 1032;
-    let said = bytes.last_chunk().map_or(0, |size| u32::from_le_bytes(*size));
-    let believed = u64::from(said).min(limit).min(bytes.len().saturating_mul(MOST) as u64);
-    usize::try_from(believed).unwrap_or(0)
 }
 
 /// Hands every file of the tar in a small member to `each`, with its name.

@@ -9,7 +9,7 @@ use crate::error::{ApkError, Member, Problem};
 use crate::member::{Unpacked, small_files, unpack};
 use crate::pkginfo::PkgInfo;
 use crate::signature::{check_packing, signatures, verify};
-use crate::{Identity, Index, KeyRing, Limits, Record, data};
+use crate::{Identity, KeyRing, Limits, Record, data};
 
 /// A package whose every byte was checked.
 #[derive(Debug, Clone)]
@@ -42,73 +42,6 @@ const SCRIPTS: [&str; 7] = [
     ".post-deinstall",
     ".trigger",
 ];
-
-/// Reads and verifies a repository's `APKINDEX.tar.gz`.
-///
-/// `bytes` are the file as it was fetched. The signature in its first member must be by a key of the ring and
-/// fit the compressed bytes of everything after it; then the records are read.
-///
-/// # Errors
-/// Unsigned, signed with an unknown key, or with a signature that does not fit: class `Verification`.
-/// Not an index: `Malformed`. Larger than [`Limits::index_size`]: `Limit`.
-pub fn read_index(bytes: &[u8], keys: &KeyRing, limits: &Limits) -> Result<Index, ApkError> {
-    let subject = "the index";
-    at_most(bytes, limits.index_size, "the index file").map_err(|problem| problem.of(subject))?;
-    refuse_version_3(bytes).map_err(|problem| problem.of(subject))?;
-    let (first, rest) =
-        unpack(bytes, Member::Signature, limits.control_size.min(limits.index_size), subject)?;
-    let signatures = signatures(&first, limits).map_err(|problem| problem.of(subject))?;
-    if signatures.is_empty() {
-        return Err(Problem::Unsigned.of(subject));
-    }
-    check_packing(&first).map_err(|problem| problem.of(subject))?;
-    verify(&signatures, rest, keys).map_err(|problem| problem.of(subject))?;
-    index_in(unpack(rest, Member::Records, limits.index_size, subject)?, limits)
-}
-
-/// Reads an `APKINDEX.tar.gz` that nobody signed, as [`write_index`](crate::write_index) makes it.
-///
-/// Nothing vouches for what it says: hold every package against a signature of its own, by reading it without an
-/// identity to expect ([`read_package`]). A signature in front is stepped over, not verified.
-///
-/// # Errors
-/// As [`read_index`], but for signatures.
-pub fn read_unsigned_index(bytes: &[u8], limits: &Limits) -> Result<Index, ApkError> {
-    let subject = "the index";
-    at_most(bytes, limits.index_size, "the index file").map_err(|problem| problem.of(subject))?;
-    refuse_version_3(bytes).map_err(|problem| problem.of(subject))?;
-    let first = unpack(bytes, Member::Records, limits.index_size, subject)?;
-    if signatures(&first.0, limits).map_err(|problem| problem.of(subject))?.is_empty() {
-        return index_in(first, limits);
-    }
-    index_in(unpack(first.1, Member::Records, limits.index_size, subject)?, limits)
-}
-
-/// The index in its unpacked member, behind which nothing may follow.
-fn index_in((records, rest): (Unpacked<'_>, &[u8]), limits: &Limits) -> Result<Index, ApkError> {
-    let subject = "the index";
-    if !rest.is_empty() {
-        return Err(Problem::Trailing(rest.len() as u64).of(subject));
-    }
-    let mut text = None;
-    let mut description = None;
-    small_files(&records, Member::Records, limits, |name, bytes| {
-        let slot = match name {
-            "APKINDEX" => &mut text,
-            "DESCRIPTION" => &mut description,
-            _ => return Ok(()),
-        };
-        once(slot, bytes, Member::Records, name)
-    })
-    .map_err(|problem| problem.of(subject))?;
-    let missing = Problem::MissingEntry { member: Member::Records, name: "APKINDEX" };
-    let text = text.ok_or_else(|| missing.of(subject))?;
-    let mut index = Index::parse(text, limits).map_err(|error| Problem::Index(error).of(subject))?;
-    if let Some(bytes) = description {
-        String::from_utf8_lossy(bytes).trim().clone_into(&mut index.description);
-    }
-    Ok(index)
-}
 
 /// Reads and verifies one `.apk`, and streams its files into `sink`.
 ///
@@ -218,12 +151,12 @@ pub(crate) fn origin_of(record: &Record) -> Origin {
     Origin::Package { name: record.name.clone(), version: record.version.to_string() }
 }
 
-fn at_most(bytes: &[u8], limit: u64, what: &'static str) -> Result<(), Problem> {
+pub(crate) fn at_most(bytes: &[u8], limit: u64, what: &'static str) -> Result<(), Problem> {
     if bytes.len() as u64 > limit { Err(Problem::Limit { what, limit }) } else { Ok(()) }
 }
 
 /// `ADB.` plain, `ADBd` deflated, `ADBc` with another codec (apk-tools 3, `adb.h`).
-fn refuse_version_3(bytes: &[u8]) -> Result<(), Problem> {
+pub(crate) fn refuse_version_3(bytes: &[u8]) -> Result<(), Problem> {
     if bytes.starts_with(b"ADB") { Err(Problem::Version3) } else { Ok(()) }
 }
 

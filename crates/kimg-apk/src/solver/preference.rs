@@ -72,7 +72,7 @@ impl<'a> Ranked<'a> {
             name: &record.name,
             version: &record.version,
             priority: record.provider_priority,
-            repository: package.places.first().map(|(repository, _)| *repository),
+            repository: package.places().next().map(|(repository, _)| repository),
         }
     }
 

@@ -105,7 +105,7 @@ fn none_left(state: &State<'_, '_>, wish: WishId) -> Refusal {
         .take(TOLD)
         .map(|provider| {
             let package = &universe.packages[provider.package];
-            let only_installed = if package.places.is_empty() { " (installed)" } else { "" };
+            let only_installed = if package.places().next().is_none() { " (installed)" } else { "" };
             let id = format!("{}{only_installed}", package.record.id());
             let met = universe.meets(provider, entry.dependency);
             let why = match &state.standing[provider.package] {

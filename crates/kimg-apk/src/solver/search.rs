@@ -117,7 +117,7 @@ impl<'s, 'a> Search<'s, 'a> {
                 let provided = record.provides.iter().map(|provide| provide.name.as_str());
                 let names = std::iter::once(record.name.as_str()).chain(provided);
                 for name in names.filter_map(|name| universe.name(name)) {
-                    let mut awaiting = universe.names[name].awaited_by.iter().copied();
+                    let mut awaiting = universe.awaited_by(name).iter().copied();
                     let due = awaiting.find(|awaiting| self.is_due(*awaiting, conditions));
                     if let Some(due) = due {
                         return Some(self.best_of_its_name(due, conditions));

@@ -84,7 +84,7 @@ impl<'s, 'a> State<'s, 'a> {
         let universe = self.universe;
         let record = universe.packages[package].record;
         for name in universe.owned(package) {
-            for other in &universe.names[name].providers {
+            for other in universe.providers_of(name) {
                 if other.version.is_some() && other.package != package {
                     let why = || Why::Owned { by: package, name: universe.name_of(name).to_owned() };
                     self.rule_out(other.package, why, levels)?;

@@ -14,7 +14,7 @@ impl Universe<'_> {
             let mut reach = Reach { universe: self, tag, names: HashSet::new(), packages: HashSet::new() };
             let mut next: Vec<NameId> = self.name(&wish.name).into_iter().collect();
             while let Some(name) = next.pop() {
-                for package in self.names[name].providers.iter().map(|provider| provider.package) {
+                for package in self.providers_of(name).iter().map(|provider| provider.package) {
                     next.extend(reach.step(package));
                 }
             }
@@ -49,7 +49,7 @@ impl Reach<'_, '_> {
         let mut next: Vec<NameId> = needs.filter_map(|wish| universe.name(&wish.name)).collect();
         // What waits for a package waits for any of its names.
         let new: Vec<NameId> = universe.names_of(package).filter(|name| self.names.insert(*name)).collect();
-        for waiting in new.into_iter().flat_map(|name| &universe.names[name].awaited_by) {
+        for waiting in new.into_iter().flat_map(|name| universe.awaited_by(name)) {
             let record = universe.packages[*waiting].record;
             if record.install_if.iter().all(|condition| condition.conflict || self.may_hold(condition)) {
                 next.extend(universe.name(&record.name));

@@ -1,6 +1,7 @@
 //! The packages and names of all repositories, and who provides what.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use super::Repository;
 use super::preference::{self, Wanted};
@@ -18,14 +19,25 @@ pub(super) type NameId = usize;
 /// One package, wherever it is offered.
 pub(super) struct Package<'a> {
     pub(super) record: &'a Record,
-    /// Where it is offered: the repository, and its place there, in the order of the repositories. Empty for what is
-    /// only installed.
-    pub(super) places: Vec<(usize, usize)>,
+    /// Where it is offered first, in the order of the repositories; nothing for what is only installed.
+    first_place: Option<Place>,
+    /// Where else it is offered. Most packages are in one repository.
+    further_places: Vec<Place>,
     /// Whether a repository without a tag has it, or it was installed from one.
     pub(super) untagged: bool,
     /// Its place among what is installed.
     pub(super) installed: Option<usize>,
 }
+
+impl Package<'_> {
+    /// Where it is offered, in the order of the repositories; nowhere when it is only installed.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.first_place.into_iter().chain(self.further_places.iter().copied())
+    }
+}
+
+/// A repository, and a package's place in its index.
+pub(super) type Place = (usize, usize);
 
 /// Where the universe hears of a package.
 #[derive(Clone, Copy)]
@@ -35,7 +47,7 @@ enum Origin {
 }
 
 impl Origin {
-    fn place(self) -> Option<(usize, usize)> {
+    fn place(self) -> Option<Place> {
         match self {
             Self::Installed(_) => None,
             Self::Offered(repository, place) => Some((repository, place)),
@@ -53,19 +65,23 @@ pub(super) struct Provider<'a> {
     pub(super) own: bool,
 }
 
-/// A name and all that answer to it.
-pub(super) struct Name<'a> {
-    pub(super) text: &'a str,
-    pub(super) providers: Vec<Provider<'a>>,
-    /// Packages with an `install_if` that names this name.
-    pub(super) awaited_by: Vec<PackageId>,
+/// A name and where in [`Universe::providers`] those stand that answer to it.
+struct Name<'a> {
+    text: &'a str,
+    providers: Range<usize>,
 }
 
 /// All packages and names.
+///
+/// There are some 45 000 names, and most have one provider: lists of their own would cost more time than all the rest.
 pub(super) struct Universe<'a> {
     pub(super) repositories: &'a [Repository],
     pub(super) packages: Vec<Package<'a>>,
-    pub(super) names: Vec<Name<'a>>,
+    names: Vec<Name<'a>>,
+    /// By name, and for one name in the order in which they were heard of.
+    providers: Vec<Provider<'a>>,
+    /// Packages with an `install_if` that names a name.
+    awaiting: HashMap<NameId, Vec<PackageId>>,
     by_name: HashMap<&'a str, NameId>,
     by_identity: HashMap<Identity, PackageId>,
     arch: Option<&'a str>,
@@ -83,23 +99,44 @@ impl<'a> Universe<'a> {
         let mut universe = Self {
             repositories,
             packages: Vec::with_capacity(total),
-            names: Vec::with_capacity(total * 3),
-            by_name: HashMap::with_capacity(total * 3),
+            names: Vec::with_capacity(total * 2),
+            providers: Vec::new(),
+            awaiting: HashMap::new(),
+            by_name: HashMap::with_capacity(total * 2),
             by_identity: HashMap::with_capacity(total),
             arch,
             installed,
         };
+        let mut heard = Vec::with_capacity(total * 3);
         for (place, package) in installed.iter().enumerate() {
-            universe.add(&package.record, package.tag.is_none(), Origin::Installed(place));
+            universe.add(&package.record, package.tag.is_none(), Origin::Installed(place), &mut heard);
         }
         for (number, repository) in repositories.iter().enumerate() {
             for (place, record) in repository.index.packages.iter().enumerate() {
                 if universe.runs(record) {
-                    universe.add(record, repository.tag.is_none(), Origin::Offered(number, place));
+                    universe.add(
+                        record,
+                        repository.tag.is_none(),
+                        Origin::Offered(number, place),
+                        &mut heard,
+                    );
                 }
             }
         }
+        universe.sort_providers(heard);
         universe
+    }
+
+    /// Puts the providers of each name side by side, in the order in which they were heard of.
+    fn sort_providers(&mut self, mut heard: Vec<(NameId, Provider<'a>)>) {
+        heard.sort_by_key(|(name, _)| *name);
+        let mut start = 0;
+        for together in heard.chunk_by(|(one, _), (other, _)| one == other) {
+            let end = start + together.len();
+            self.names[together[0].0].providers = start..end;
+            start = end;
+        }
+        self.providers = heard.into_iter().map(|(_, provider)| provider).collect();
     }
 
     /// Whether a package is for the architecture asked about.
@@ -107,37 +144,47 @@ impl<'a> Universe<'a> {
         self.arch.is_none_or(|arch| [arch, "noarch", "all", ""].contains(&record.arch.as_str()))
     }
 
-    fn add(&mut self, record: &'a Record, untagged: bool, origin: Origin) {
+    fn add(
+        &mut self,
+        record: &'a Record,
+        untagged: bool,
+        origin: Origin,
+        heard: &mut Vec<(NameId, Provider<'a>)>,
+    ) {
         // What has the same identity is the same package, as apk sees it: it comes from the same control bytes.
         if let Some(same) = record.identity.and_then(|identity| self.by_identity.get(&identity).copied()) {
             let same = &mut self.packages[same];
-            same.places.extend(origin.place());
+            match (origin.place(), same.first_place) {
+                (Some(place), Some(_)) => same.further_places.push(place),
+                (place, None) => same.first_place = place,
+                (None, _) => {}
+            }
             same.untagged |= untagged;
             return;
         }
         let own = self.intern(&record.name);
         let package = self.packages.len();
-        let (places, installed) = match origin {
-            Origin::Installed(place) => (Vec::new(), Some(place)),
-            Origin::Offered(..) => (origin.place().into_iter().collect(), None),
+        let installed = match origin {
+            Origin::Installed(place) => Some(place),
+            Origin::Offered(..) => None,
         };
-        self.packages.push(Package { record, places, untagged, installed });
+        let (first_place, further_places) = (origin.place(), Vec::new());
+        self.packages.push(Package { record, first_place, further_places, untagged, installed });
         self.by_identity.extend(record.identity.map(|identity| (identity, package)));
-        self.names[own].providers.push(Provider { package, version: Some(&record.version), own: true });
+        heard.push((own, Provider { package, version: Some(&record.version), own: true }));
         for provide in &record.provides {
             let name = self.intern(&provide.name);
-            let version = provide.version.as_ref();
-            self.names[name].providers.push(Provider { package, version, own: false });
+            heard.push((name, Provider { package, version: provide.version.as_ref(), own: false }));
         }
         for condition in &record.install_if {
             let name = self.intern(&condition.name);
-            self.names[name].awaited_by.push(package);
+            self.awaiting.entry(name).or_default().push(package);
         }
     }
 
     fn intern(&mut self, name: &'a str) -> NameId {
         *self.by_name.entry(name).or_insert_with(|| {
-            self.names.push(Name { text: name, providers: Vec::new(), awaited_by: Vec::new() });
+            self.names.push(Name { text: name, providers: 0..0 });
             self.names.len() - 1
         })
     }
@@ -149,7 +196,17 @@ impl<'a> Universe<'a> {
 
     /// Everything that answers to this name.
     pub(super) fn providers(&self, name: &str) -> &[Provider<'a>] {
-        self.name(name).map_or(&[], |name| &self.names[name].providers)
+        self.name(name).map_or(&[], |name| self.providers_of(name))
+    }
+
+    /// Everything that answers to the name of this number.
+    pub(super) fn providers_of(&self, name: NameId) -> &[Provider<'a>] {
+        &self.providers[self.names[name].providers.clone()]
+    }
+
+    /// Packages with an `install_if` that names this name.
+    pub(super) fn awaited_by(&self, name: NameId) -> &[PackageId] {
+        self.awaiting.get(&name).map_or(&[], Vec::as_slice)
     }
 
     /// Whether only one package answers to this name. Another version of it that is installed doesn't count.
@@ -164,7 +221,7 @@ impl<'a> Universe<'a> {
 
     /// All names that packages answer to, in no order that may be relied upon.
     pub(super) fn all_names(&self) -> impl Iterator<Item = &'a str> {
-        self.by_name.iter().filter(|(_, id)| !self.names[**id].providers.is_empty()).map(|(name, _)| *name)
+        self.names.iter().filter(|name| !name.providers.is_empty()).map(|name| name.text)
     }
 
     /// Packages of this name that the repositories have and that can't be used, and why.
@@ -219,19 +276,19 @@ impl<'a> Universe<'a> {
 
     /// The place to take a package from: a repository with the preferred tag, one without a tag, or the first. None
     /// for what is only installed.
-    pub(super) fn place(&self, package: PackageId, tag: Option<&str>) -> Option<(usize, usize)> {
-        let places = &self.packages[package].places;
+    pub(super) fn place(&self, package: PackageId, tag: Option<&str>) -> Option<Place> {
+        let package = &self.packages[package];
         let tagged = |wanted: Option<&str>| {
-            places.iter().find(|(repository, _)| self.repositories[*repository].tag.as_deref() == wanted)
+            package.places().find(|(repository, _)| self.repositories[*repository].tag.as_deref() == wanted)
         };
-        tag.and_then(|tag| tagged(Some(tag))).or_else(|| tagged(None)).or_else(|| places.first()).copied()
+        tag.and_then(|tag| tagged(Some(tag))).or_else(|| tagged(None)).or(package.first_place)
     }
 
     /// Whether a repository with this tag has the package, or it was installed from one.
     pub(super) fn has_tag(&self, package: PackageId, tag: &str) -> bool {
-        let Package { places, installed, .. } = &self.packages[package];
-        places.iter().any(|(repository, _)| self.repositories[*repository].tag.as_deref() == Some(tag))
-            || installed.is_some_and(|place| self.installed[place].tag.as_deref() == Some(tag))
+        let package = &self.packages[package];
+        package.places().any(|(repository, _)| self.repositories[repository].tag.as_deref() == Some(tag))
+            || package.installed.is_some_and(|place| self.installed[place].tag.as_deref() == Some(tag))
     }
 
     /// Whether a package may be taken whatever tags are asked for.
