@@ -20,12 +20,21 @@ use crate::{Identity, Package, Record};
 /// own name, and with those of its folders that are there. One that ships files of which none is in the tree is left out; one that ships none at all (a meta package) is listed.
 /// Where a file's bytes are no longer the package's (it was packed smaller), its checksum is computed anew.
 pub fn installed_db(packages: &[&Package], tree: &FileTree) -> String {
+    installed_db_with(packages, tree, &sha1_of)
+}
+
+/// Like [`installed_db`], with a `sha1` that computes or remembers the SHA-1 of a content that is no package's own.
+pub fn installed_db_with(
+    packages: &[&Package],
+    tree: &FileTree,
+    sha1: &dyn Fn(&Content) -> Option<[u8; 20]>,
+) -> String {
     let mut sorted = packages.to_vec();
     sorted.sort_by(|a, b| a.record.name.cmp(&b.record.name));
     let landing = Landing::in_tree(tree);
     let mut text = String::new();
     for package in sorted {
-        let folders = folders(package, tree, &landing);
+        let folders = folders(package, tree, &landing, sha1);
         let ships_files = package.entries.iter().any(|(_, entry)| !entry.is_directory());
         if ships_files && folders.values().all(Vec::is_empty) {
             continue;
@@ -56,6 +65,7 @@ fn folders<'a>(
     package: &Package,
     tree: &'a FileTree,
     landing: &Landing,
+    sha1: &dyn Fn(&Content) -> Option<[u8; 20]>,
 ) -> BTreeMap<ImagePath, Vec<File<'a>>> {
     let origin = origin_of(&package.record);
     let mut folders: BTreeMap<ImagePath, Vec<File<'a>>> = BTreeMap::new();
@@ -79,7 +89,12 @@ fn folders<'a>(
             for folder in parent.ancestors().into_iter().filter(|folder| !folder.is_root()) {
                 folders.entry(folder).or_default();
             }
-            folders.entry(parent).or_default().push((name.to_owned(), entry, checksum(entry, None)));
+            let same = |(path, original): &&(&ImagePath, &Entry)| {
+                path.file_name() == Some(name) && original.content() == entry.content()
+            };
+            let known =
+                shipped.values().find(same).and_then(|(path, _)| package.checksums.get(*path)).copied();
+            folders.entry(parent).or_default().push((name.to_owned(), entry, checksum(entry, known, sha1)));
         }
     }
     for (place, (shipped_as, original)) in shipped {
@@ -87,20 +102,25 @@ fn folders<'a>(
         let known =
             package.checksums.get(shipped_as).filter(|_| original.content() == entry.content()).copied();
         let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else { continue };
-        folders.entry(parent).or_default().push((name.to_owned(), entry, checksum(entry, known)));
+        folders.entry(parent).or_default().push((name.to_owned(), entry, checksum(entry, known, sha1)));
     }
     folders
 }
 
-fn checksum(entry: &Entry, known: Option<[u8; 20]>) -> Option<[u8; 20]> {
+fn checksum(
+    entry: &Entry,
+    known: Option<[u8; 20]>,
+    sha1: &dyn Fn(&Content) -> Option<[u8; 20]>,
+) -> Option<[u8; 20]> {
     match &entry.kind {
         Kind::Directory => None,
         Kind::Symlink { target } => Some(Sha1::digest(target.as_bytes()).into()),
-        Kind::File { content, .. } => known.or_else(|| sha1_of(content)),
+        Kind::File { content, .. } => known.or_else(|| sha1(content)),
     }
 }
 
-fn sha1_of(content: &Content) -> Option<[u8; 20]> {
+/// The SHA-1 of a content, by reading it; `None` if it can't be read.
+pub fn sha1_of(content: &Content) -> Option<[u8; 20]> {
     let mut reader = content.open().ok()?;
     let mut sha1 = Sha1::new();
     let mut buffer = vec![0; 1 << 16];

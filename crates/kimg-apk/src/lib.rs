@@ -72,7 +72,7 @@ pub use index::{FieldProblem, Index, IndexError, Unusable};
 pub use index_file::{read_index, read_unsigned_index};
 pub use index_writer::write_index;
 pub use install::{Applets, InstallError, Installation, NotRun, Replaced, install, link_applets};
-pub use installed_db::{installed_db, world_file};
+pub use installed_db::{installed_db, installed_db_with, sha1_of, world_file};
 pub use installed_package::{InstalledDbError, InstalledPackage, read_installed_db, read_world};
 pub use keys::{KeyError, KeyProblem, KeyRing};
 pub use limits::Limits;

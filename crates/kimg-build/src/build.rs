@@ -142,7 +142,7 @@ impl Build<'_> {
         inputs.lock.packer.clone_from(&packed.packer);
         self.refuse_another_packer(&inputs)?;
         for image in &mut images {
-            select::record(image, alpine.as_deref())?;
+            select::record(image, alpine.as_deref(), &self.cache)?;
         }
 
         let blobs = BlobStore::open(self.cache.blobs())?;

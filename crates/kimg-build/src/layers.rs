@@ -51,7 +51,7 @@ pub fn write_layers(
     let mut done: BTreeMap<Digest, (LayerInfo, bool)> = BTreeMap::new();
     let mut todo: Vec<(u64, Digest, &String, &Entries)> = Vec::new();
     for (key, (name, entries)) in &unique {
-        match cache.record::<LayerInfo>("layer", key).filter(|info| blobs.contains(info.digest, info.size)) {
+        match cache.record::<LayerInfo>("layer", key).filter(|info| blobs.is_whole(info.digest, info.size)) {
             Some(info) => {
                 events.event(&Event::CompressedLayer {
                     layer: name.clone(),

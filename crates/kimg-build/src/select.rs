@@ -9,6 +9,7 @@ use kimg_apk::{Applets, Package};
 use kimg_closure::{Closure, FactStore, Request, Rules};
 use kimg_core::variant::{COMMAND_PATH, Contents, Locate, Root};
 use kimg_core::{Entry, FileTree, ImagePath, KubernetesVersion, Origin, Platform, Variant};
+use kimg_source::Cache;
 
 use crate::error::BuildError;
 use crate::inputs::ImageInputs;
@@ -326,10 +327,11 @@ fn write_files(tree: &mut FileTree, variant: &Variant, version: &KubernetesVersi
 
 /// Writes what scanners look for: the database of installed packages, the world, and which Alpine this is.
 /// It comes after packing, since the database holds the checksums of the files as they are in the image.
-pub fn record(selected: &mut Selected, alpine: Option<&str>) -> Result<(), BuildError> {
+pub fn record(selected: &mut Selected, alpine: Option<&str>, cache: &Cache) -> Result<(), BuildError> {
     let layer = selected.layers.len() - 1;
     let packages: Vec<&Package> = selected.packages.iter().map(|p| &**p).collect();
-    let database = kimg_apk::installed_db(&packages, &selected.image_tree());
+    let sha1 = |content: &kimg_core::Content| known_sha1(content, cache);
+    let database = kimg_apk::installed_db_with(&packages, &selected.image_tree(), &sha1);
     let mut texts = vec![
         ("/lib/apk/db/installed", database, "the packages that the image's files come from, for scanners"),
         (
@@ -361,4 +363,16 @@ pub fn record(selected: &mut Selected, alpine: Option<&str>) -> Result<(), Build
         selected.files.insert(path, layer);
     }
     Ok(())
+}
+
+/// The SHA-1 of a content, computed once for all builds: to hash what was packed would take longer than all the rest
+/// of a build in which nothing changed.
+fn known_sha1(content: &kimg_core::Content, cache: &Cache) -> Option<[u8; 20]> {
+    let key = content.digest();
+    cache.record("sha1", &key).or_else(|| {
+        let sha1 = kimg_apk::sha1_of(content)?;
+        // Without it, it would be computed again the next time, no more.
+        let _ = cache.keep("sha1", &key, &sha1);
+        Some(sha1)
+    })
 }

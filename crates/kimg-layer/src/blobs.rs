@@ -48,6 +48,25 @@ impl BlobStore {
         fs_err::symlink_metadata(self.path(digest)).is_ok_and(|found| found.is_file() && found.len() == size)
     }
 
+    /// Whether there is a blob with this name and size that nobody has changed since it was stored, as far as the file
+    /// system knows ([`Digest::file_time`]). One with another time, such as a copy, is read and hashed.
+    pub fn is_whole(&self, digest: Digest, size: u64) -> bool {
+        let path = self.path(digest);
+        let untouched = fs_err::symlink_metadata(&path)
+            .is_ok_and(|found| found.modified().is_ok_and(|time| time == digest.file_time()));
+        if !self.contains(digest, size) {
+            return false;
+        }
+        if !untouched {
+            if self.copy_to(digest, size, io::sink()).is_err() {
+                return false;
+            }
+            // Without its time it would be hashed again the next time, no more.
+            let _ = fs_err::File::open(&path).and_then(|file| file.set_modified(digest.file_time()));
+        }
+        true
+    }
+
     /// Stores what `fill` writes; gives its digest and size. If it fails, nothing is stored.
     pub fn put<E: From<LayerError>>(
         &self,
@@ -115,6 +134,7 @@ impl BlobStore {
         let file = buffered.into_inner().map_err(|error| at(error.into_error()))?;
         // Without it, a power cut could leave the name with other bytes behind it.
         file.as_file().sync_data().map_err(at)?;
+        file.as_file().set_modified(digest.file_time()).map_err(at)?;
         let path = self.path(digest);
         file.persist(&path).map_err(|error| disk(with_path("naming the blob", &path, &error.error)))?;
         Ok((filled, digest, size))
@@ -180,6 +200,22 @@ mod tests {
     fn files(store: &BlobStore) -> Vec<String> {
         let entries = fs_err::read_dir(&store.blobs).unwrap();
         entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_blob_that_was_changed_in_place_is_not_whole_and_a_copy_is_hashed_once() {
+        let (_dir, store) = store();
+        let (digest, size) = store.put_bytes(b"abc").unwrap();
+        assert!(store.is_whole(digest, size));
+        let path = store.path(digest);
+        let time = || fs_err::metadata(&path).unwrap().modified().unwrap();
+        fs_err::File::open(&path).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+        assert_ne!(time(), digest.file_time());
+        assert!(store.is_whole(digest, size));
+        assert_eq!(time(), digest.file_time());
+        fs_err::write(&path, b"abd").unwrap();
+        assert!(store.contains(digest, size) && !store.is_whole(digest, size));
+        assert!(!store.is_whole(Digest::of("absent"), 3));
     }
 
     #[test]

@@ -1,15 +1,12 @@
 //! The bytes of files, each under its digest.
 //!
-//! A content is written once and never changed, so whoever changes one later gives it another time of change. Its own
-//! time is therefore set to one that follows from its digest: a content that has it is whole as far as the file
-//! system knows, which costs no more than looking whether it is there. One that has another time (changed, or
-//! copied without times) is hashed: it gets its time back, or it is as good as none and will be written anew.
-//! [`Content::copy_to`] hashes in any case.
+//! A content that has the time of change that its digest asks for ([`Digest::file_time`]) is whole as far as the file
+//! system knows. One that has another time (changed, or copied without times) is hashed: it gets its time back, or it
+//! is as good as none and will be written anew. [`Content::copy_to`] hashes in any case.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 use kimg_core::{Content, ContentSink, ContentSource, Digest, DigestWriter, ImagePath, ReadSeek};
@@ -39,7 +36,7 @@ impl ContentStore {
         if !found.is_file() || found.len() != size {
             return None;
         }
-        if found.modified().ok()? != time_of(digest) {
+        if found.modified().ok()? != digest.file_time() {
             if digest_of(&path).ok()? != digest {
                 tracing::warn!("{} was changed: it is not used", path.display());
                 return None;
@@ -67,20 +64,14 @@ impl ContentSink for ContentStore {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        file.as_file().set_modified(time_of(digest))?;
+        file.as_file().set_modified(digest.file_time())?;
         file.persist(&path).map_err(|e| e.error)?;
         Ok(Content::new(digest, size, Arc::new(Stored(path))))
     }
 }
 
-/// The time of change that a content has: some second of the years 1970 to 1978.
-fn time_of(digest: Digest) -> SystemTime {
-    let seconds = u64::from_str_radix(&digest.hex()[..7], 16).unwrap_or(0);
-    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
-}
-
 fn renew(path: &Path, digest: Digest) -> io::Result<()> {
-    fs::File::open(path)?.set_modified(time_of(digest))
+    fs::File::open(path)?.set_modified(digest.file_time())
 }
 
 pub(crate) fn digest_of(path: &Path) -> io::Result<Digest> {
@@ -100,6 +91,8 @@ impl ContentSource for Stored {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
     use crate::Cache;
 
@@ -148,7 +141,7 @@ mod tests {
         let path = cache.contents().path(stored.digest());
         fs::File::open(&path).unwrap().set_modified(SystemTime::now()).unwrap();
         assert!(cache.content(stored.digest(), 5).is_some());
-        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), time_of(stored.digest()));
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), stored.digest().file_time());
     }
 
     #[test]
