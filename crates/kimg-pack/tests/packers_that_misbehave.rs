@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kimg_core::{Content, Platform};
-use kimg_pack::{Difference, Mode, Outcome, PackError, PlainReason, Runners, Settings, Started, Upx};
+use kimg_pack::{Difference, Mode, Outcome, PackError, PlainReason, Runners, Started, Upx};
 use programs::{Elf, Question, say, say_the_time};
 
 /// A packer that does what a shell script says. In its folder lies `made`, the file that it may give as its result.
@@ -63,7 +63,9 @@ const COPY: &str = "cp MADE packed";
 fn a_smaller_program_that_answers_alike_is_packed() {
     let made = smaller(say("plain", 0));
     let outcome = script(COPY, &made).outcome();
-    let Outcome::Packed { content, plain_size, packed_size, started } = &outcome else { panic!("{outcome}") };
+    let Outcome::Packed { content, plain_size, packed_size, started, .. } = &outcome else {
+        panic!("{outcome}")
+    };
     assert_eq!(content.read(10_000).unwrap(), made);
     assert_eq!((*plain_size, *packed_size), (20_000, 5_000));
     assert!(started.times().is_some());
@@ -236,7 +238,7 @@ fn segments_that_64_kib_pages_can_not_map_are_refused_on_arm64() {
 fn the_options_of_the_settings_are_the_packers_options() {
     let content = Content::from_bytes(Elf::default().bytes());
     let mut question = Question::new(&content);
-    question.settings.options = vec!["-9".into(), "--lzma".into()];
+    question.packing = "upx -9 --lzma".parse().unwrap();
     let text =
         format!("[ \"$*\" = '-qq --no-color --no-progress -9 --lzma -o packed plain' ] || exit 9; {COPY}");
     let outcome = script(&text, &smaller(say("plain", 0))).on(&question);
@@ -255,5 +257,4 @@ fn a_upx_says_its_version_or_is_none() {
     assert!(error.ends_with("expected a first line like `upx 4.2.4`, found `hello`"), "{error}");
     assert!(said("exit 7").unwrap_err().ends_with("found exit code 7"));
     assert_eq!(Upx::find(Path::new("/nonexistent").as_os_str()).unwrap(), None);
-    assert_eq!(Settings::default().options, ["--best", "--lzma"]);
 }

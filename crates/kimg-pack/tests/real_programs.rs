@@ -56,7 +56,7 @@ fn a_real_plugin_of_each_architecture_is_packed_and_answers_as_before() {
         question.probe = Some(version_probe());
         question.settings = Settings::default();
         let outcome = question.ask(Some(&upx)).unwrap();
-        let Outcome::Packed { content: packed, plain_size, packed_size, started } = &outcome else {
+        let Outcome::Packed { content: packed, plain_size, packed_size, started, .. } = &outcome else {
             panic!("{platform}: {outcome}")
         };
         assert_eq!(*plain_size, content.size());
@@ -129,7 +129,7 @@ fn a_plugin_linked_against_glibc_is_not_started_without_its_libraries() {
     let (Some(folder), Some(upx)) = (debian_plugins(), upx()) else { return };
     let content = Content::from_bytes(fs_err::read(folder.join("static")).unwrap());
     let mut question = Question::new(&content);
-    question.settings.options = vec!["-1".into()];
+    question.packing = "upx -1".parse().unwrap();
     let outcome = question.ask(Some(&upx)).unwrap();
     match &outcome {
         Outcome::Packed { started: Started::NotHere(why), .. } => assert!(why.contains("not given"), "{why}"),

@@ -3,11 +3,12 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use kimg_core::variant::Probe;
 use kimg_core::{Content, ImagePath, MemorySink, Platform};
-use kimg_pack::{Candidate, Outcome, PackError, Runners, Settings, Upx, pack};
+use kimg_pack::{Candidate, Outcome, PackError, Packing, Runners, Settings, Upx, pack};
 
 /// An ELF file with one executable segment of all its bytes.
 pub struct Elf {
@@ -131,6 +132,9 @@ pub struct Question<'a> {
     pub path: &'a str,
     pub probe: Option<Probe>,
     pub daemon: bool,
+    pub packing: Packing,
+    pub mode: u32,
+    pub xattrs: BTreeMap<String, Vec<u8>>,
     pub libraries: Vec<(ImagePath, Content)>,
     pub runners: Runners,
     pub settings: Settings,
@@ -144,6 +148,9 @@ impl<'a> Question<'a> {
             path: "/usr/bin/program",
             probe: Some(Probe::default()),
             daemon: false,
+            packing: Packing::default(),
+            mode: 0o755,
+            xattrs: BTreeMap::new(),
             libraries: Vec::new(),
             runners: Runners::find(&std::env::var_os("PATH").unwrap_or_default()),
             settings: Settings { minimum_size: 0, ..Settings::default() },
@@ -164,15 +171,21 @@ impl<'a> Question<'a> {
 
     pub fn ask_in(&self, upx: Option<&Upx>, scratch: &Path) -> Result<Outcome, PackError> {
         let path = ImagePath::new(self.path).unwrap();
-        let candidate = Candidate {
-            path: &path,
+        pack(&self.candidate(&path), upx, &self.settings, scratch, &mut MemorySink)
+    }
+
+    pub fn candidate<'b>(&'b self, path: &'b ImagePath) -> Candidate<'b> {
+        Candidate {
+            path,
             content: self.content,
             platform: self.platform,
+            packing: self.packing,
             daemon: self.daemon,
+            mode: self.mode,
+            xattrs: &self.xattrs,
             probe: self.probe.as_ref(),
             libraries: &self.libraries,
             runners: &self.runners,
-        };
-        pack(&candidate, upx, &self.settings, scratch, &mut MemorySink)
+        }
     }
 }
