@@ -12,9 +12,7 @@ use crate::{Packing, PlainReason};
 /// What matters of an ELF file to pack it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Elf {
-    pub(crate) machine: u16,
-    pub(crate) is_64: bool,
-    pub(crate) is_little: bool,
+    pub(crate) target: Target,
     pub(crate) kind: Kind,
     /// The smallest alignment of a loaded segment, in bytes.
     pub(crate) alignment: u64,
@@ -27,6 +25,14 @@ pub(crate) struct Elf {
     pub(crate) is_packed: bool,
     /// Where the last byte lies that a header knows of.
     pub(crate) end: u64,
+}
+
+/// For which processors an ELF file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) machine: u16,
+    pub(crate) is_64: bool,
+    pub(crate) is_little: bool,
 }
 
 /// What an ELF file is.
@@ -121,9 +127,11 @@ fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Elf
     };
     let segments_end = table(header.e_phoff(endian).into(), header.e_phentsize(endian), segments.len());
     Ok(Elf {
-        machine: header.e_machine(endian).0,
-        is_64: header.is_class_64(),
-        is_little: header.is_little_endian(),
+        target: Target {
+            machine: header.e_machine(endian).0,
+            is_64: header.is_class_64(),
+            is_little: header.is_little_endian(),
+        },
         kind,
         alignment,
         executable,
@@ -162,7 +170,7 @@ pub(crate) fn check_plain(
         Kind::Static | Kind::Dynamic | Kind::StaticPie | Kind::SharedLibrary => {}
     }
     if !is_for(elf, platform) {
-        return Err(PlainReason::OtherPlatform { expected: platform, machine: elf.machine });
+        return Err(PlainReason::OtherPlatform { expected: platform, machine: elf.target.machine });
     }
     if elf.is_packed {
         return Err(PlainReason::AlreadyPacked);
@@ -195,7 +203,7 @@ pub(crate) fn check_packed(
     if !is_for(&elf, platform) {
         return Err(PlainReason::PackerFailed(format!(
             "its result is for ELF machine {}, expected {}",
-            elf.machine, plain.machine
+            elf.target.machine, plain.target.machine
         )));
     }
     if !matches!(elf.kind, Kind::Static | Kind::Dynamic | Kind::StaticPie) || elf.executable.is_empty() {
@@ -215,5 +223,5 @@ pub(crate) fn check_packed(
 }
 
 fn is_for(elf: &Elf, platform: Platform) -> bool {
-    elf.machine == platform.elf_machine() && elf.is_64 == platform.elf_is_64() && elf.is_little
+    elf.target == Target { machine: platform.elf_machine(), is_64: platform.elf_is_64(), is_little: true }
 }

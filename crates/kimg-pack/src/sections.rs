@@ -78,14 +78,13 @@ fn read_class<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Resul
     let mut list = Vec::new();
     for (number, section) in table.iter().enumerate() {
         let kind = section.sh_type(endian);
-        let flags: u64 = section.sh_flags(endian).0.into();
+        let flags: u64 = section.sh_flags(endian).0;
         let from = at.saturating_add(entry.saturating_mul(number));
-        let has_info =
-            matches!(kind, elf::SHT_REL | elf::SHT_RELA) || flags & elf::SHF_INFO_LINK.0 as u64 != 0;
+        let has_info = matches!(kind, elf::SHT_REL | elf::SHT_RELA) || flags & elf::SHF_INFO_LINK.0 != 0;
         list.push(Section {
             name: table.section_name(endian, section)?.to_vec(),
             kind: kind.0,
-            mapped: flags & elf::SHF_ALLOC.0 as u64 != 0,
+            mapped: flags & elf::SHF_ALLOC.0 != 0,
             bytes: section
                 .file_range(endian)
                 .filter(|_| kind != elf::SHT_NULL)

@@ -8,11 +8,15 @@
 use crate::PlainReason;
 use crate::sections::{Section, Sections};
 
-/// Gives the program without them; `None` when it would not become smaller.
+/// Gives the program without them; `None` when there are none, or it would not become smaller.
 ///
 /// `sections` are those of `bytes`, which hold no stray data ([`Sections::stray`]).
 pub(crate) fn strip(bytes: &[u8], sections: &Sections) -> Result<Option<Vec<u8>>, PlainReason> {
     let broken = |what: &str| PlainReason::NotElf(format!("a broken ELF file: {what}"));
+    let has_bytes = |section: &Section| section.bytes.is_some_and(|(from, to)| to > from);
+    if !sections.list.iter().any(|section| section.may_be_dropped() && has_bytes(section)) {
+        return Ok(None);
+    }
     let places = places(&sections.list)?;
     let fields = if sections.is_64 { &FIELDS_64 } else { &FIELDS_32 };
     let mut out = bytes.get(..sections.loaded_end).ok_or_else(|| broken("it ends too early"))?.to_vec();

@@ -141,12 +141,12 @@ fn version(line: &str) -> Option<&str> {
     fits.then_some(version)
 }
 
+/// Exceptions of UPX that say nothing of the program: it had too little memory or disk, or a fault of its own.
+const OWN: [&str; 5] = ["OutOfMemory", "IOException", "FileNotFound", "FileAlreadyExists", "InternalError"];
+
 /// What UPX says when it won't pack a file: `upx: plain: CantPackException: bad DT_HASH`.
 fn reason(stderr: &str) -> Option<String> {
     let line = stderr.lines().find_map(|line| line.trim().strip_prefix("upx: plain: "))?;
-    // Not a word about the program: it had too little memory or disk, or was interrupted.
-    const OWN: [&str; 5] =
-        ["OutOfMemory", "IOException", "FileNotFound", "FileAlreadyExists", "InternalError"];
     (line.contains("Exception") && !OWN.iter().any(|own| line.contains(own))).then(|| printable(line))
 }
 

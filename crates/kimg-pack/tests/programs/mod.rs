@@ -3,12 +3,17 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+pub mod sectioned;
+
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use kimg_core::variant::Probe;
 use kimg_core::{Content, ImagePath, MemorySink, Platform};
 use kimg_pack::{Candidate, Outcome, PackError, Packing, Runners, Settings, Upx, pack};
+use kimg_testkit::Real;
 
 /// An ELF file with one executable segment of all its bytes.
 pub struct Elf {
@@ -118,6 +123,22 @@ pub fn say_the_time() -> Vec<u8> {
     code
 }
 
+/// Code that says a text the first time it is started in a folder, and then never ends: it leaves a file behind.
+pub fn say_once(text: &str) -> Vec<u8> {
+    let say = say(text, 0);
+    let rest = u32::try_from(say.len()).unwrap();
+    // open("once", O_WRONLY | O_CREAT | O_EXCL, 0600), and to the end if that fails.
+    let mut code = vec![0x48, 0x8d, 0x3d];
+    code.extend((26 + rest + 2).to_le_bytes());
+    code.extend([0xbe, 0xc1, 0, 0, 0, 0xba, 0x80, 1, 0, 0, 0xb8, 2, 0, 0, 0, 0x0f, 0x05]);
+    code.extend([0x48, 0x85, 0xc0, 0x0f, 0x88]);
+    code.extend(rest.to_le_bytes());
+    code.extend(say);
+    code.extend([0xeb, 0xfe]);
+    code.extend(b"once\0");
+    code
+}
+
 fn end(exit: u32) -> Vec<u8> {
     let mut code = vec![0xb8, 60, 0, 0, 0, 0xbf];
     code.extend(exit.to_le_bytes());
@@ -140,6 +161,12 @@ pub struct Question<'a> {
     pub settings: Settings,
 }
 
+/// With what programs are started on this machine: looked for once.
+fn runners() -> Runners {
+    static RUNNERS: OnceLock<Runners> = OnceLock::new();
+    RUNNERS.get_or_init(|| Runners::find(&std::env::var_os("PATH").unwrap_or_default())).clone()
+}
+
 impl<'a> Question<'a> {
     pub fn new(content: &'a Content) -> Self {
         Self {
@@ -152,7 +179,7 @@ impl<'a> Question<'a> {
             mode: 0o755,
             xattrs: BTreeMap::new(),
             libraries: Vec::new(),
-            runners: Runners::find(&std::env::var_os("PATH").unwrap_or_default()),
+            runners: runners(),
             settings: Settings { minimum_size: 0, ..Settings::default() },
         }
     }
@@ -188,4 +215,25 @@ impl<'a> Question<'a> {
             runners: &self.runners,
         }
     }
+}
+
+/// A file of a package (apk-tools: gzip streams one behind the other, which hold one tar archive).
+pub fn file_of(real: &Real, platform: Platform, package: &str, path: &str) -> Content {
+    let stream = fs_err::File::open(real.package(platform, package)).expect("the package can be read");
+    let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(stream));
+    archive.set_ignore_zeros(true);
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        if entry.path().unwrap().to_str() == Some(path) {
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).unwrap();
+            return Content::from_bytes(bytes);
+        }
+    }
+    panic!("{path} is not in {package}");
+}
+
+/// How a CNI plugin is started harmlessly.
+pub fn version_probe() -> Probe {
+    Probe { arguments: Vec::new(), environment: [("CNI_COMMAND".to_owned(), "VERSION".to_owned())].into() }
 }
