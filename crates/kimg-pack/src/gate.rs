@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kimg_core::variant::Probe;
-use kimg_core::{Content, ContentSink, ImagePath, Platform};
+use kimg_core::{Content, ContentSink, Digest, ImagePath, Platform};
 
 use crate::run::write_program;
 use crate::start::{WriteError, start_both};
 use crate::strip::strip;
-use crate::upx::PLAIN;
+use crate::upx::{PACKED, PLAIN};
 use crate::{Mode, Outcome, PackError, Packing, PlainReason, Runners, Settings, Upx, elf, sections};
 
 /// A program that may be packed.
@@ -166,6 +166,7 @@ impl Made {
         });
         written.map_err(|error| error.of(candidate))?;
         let size = bytes.len() as u64;
+        let loaded = (sections.loaded_end, Digest::of(&bytes[..sections.loaded_end]));
         drop(bytes);
         let start = Instant::now();
         let packed = upx.pack(folder.path(), size, options, settings);
@@ -174,7 +175,18 @@ impl Made {
             elf::check_packed(&plain, &packed, candidate.platform, &upx.version).map(|()| packed)
         });
         clear(folder);
-        Ok(packed)
+        let packed = match packed {
+            Ok(packed) => packed,
+            Err(why) => return Ok(Err(why)),
+        };
+        let folder = private_folder(candidate, scratch)?;
+        write_program(&folder.path().join(PACKED), |writer| {
+            writer.write_all(&packed).map_err(WriteError::Disk)
+        })
+        .map_err(|error| error.of(candidate))?;
+        let checked = upx.check(folder.path(), size, loaded, settings);
+        clear(folder);
+        Ok(checked.map(|()| packed))
     }
 }
 

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use kimg_core::Digest;
+
 use crate::run::{Limits, ending, run};
 use crate::runners::find_program;
 use crate::{PackError, PlainReason, Settings, UpxOptions};
@@ -23,6 +25,8 @@ pub struct Upx {
 pub(crate) const PLAIN: &str = "plain";
 /// The name of UPX's result there.
 pub(crate) const PACKED: &str = "packed";
+/// The name of what UPX makes of that, to check it.
+const UNPACKED: &str = "unpacked";
 
 impl Upx {
     /// Looks for `upx`, then `upx-ucl`, in the folders of a search path (as `PATH` writes one), and asks its version.
@@ -68,19 +72,49 @@ impl Upx {
             file,
             folder: file.saturating_mul(2),
         };
+        let options = options.words();
+        let words: Vec<&str> = options.iter().map(String::as_str).chain(["-o", PACKED, PLAIN]).collect();
+        self.call(folder, &words, limits)?;
+        result(&folder.join(PACKED), size)
+    }
+
+    /// Unpacks what it packed, [`PACKED`] in `folder`, to see that it holds these first bytes of a program of so many
+    /// bytes. UPX gives back the very file that it was given.
+    pub(crate) fn check(
+        &self,
+        folder: &Path,
+        size: u64,
+        (loaded_end, loaded): (usize, Digest),
+        settings: &Settings,
+    ) -> Result<(), PlainReason> {
+        let file = size.saturating_add(1 << 20);
+        let limits = Limits {
+            time: settings.time_limit,
+            memory: settings.memory_limit,
+            file,
+            folder: file.saturating_mul(3),
+        };
+        self.call(folder, &["-d", "-o", UNPACKED, PACKED], limits)?;
+        let unpacked = result(&folder.join(UNPACKED), file)?;
+        match unpacked.get(..loaded_end) {
+            Some(bytes) if Digest::of(bytes) == loaded => Ok(()),
+            _ => Err(PlainReason::PackerFailed("unpacked again, its result is another program".into())),
+        }
+    }
+
+    fn call(&self, folder: &Path, words: &[&str], limits: Limits) -> Result<(), PlainReason> {
         // An empty environment: options in a variable `UPX` would decide the bytes behind kimg's back.
         let mut command = Command::new(&self.path);
         command
             .args(["-qq", "--no-color", "--no-progress"])
-            .args(options.words())
-            .args(["-o", PACKED, PLAIN])
+            .args(words)
             .env_clear()
             .env("TMPDIR", folder)
             .current_dir(folder);
         let answer =
             run(&mut command, limits).map_err(|error| PlainReason::PackerFailed(error.to_string()))?;
         match answer.status.code() {
-            Some(0) => result(&folder.join(PACKED), size),
+            Some(0) => Ok(()),
             Some(code) => {
                 let said = String::from_utf8_lossy(&answer.stderr).into_owned();
                 Err(match reason(&said) {

@@ -18,7 +18,14 @@ struct Script {
     upx: Upx,
 }
 
+/// A packer that packs as the script says, and unpacks as it should.
 fn script(text: &str, made: &[u8]) -> Script {
+    let unpack =
+        "case \"$*\" in *' -d '*) cp MADE.plain unpacked; exit;; esac; cp plain MADE.plain 2>/dev/null";
+    whole_script(&format!("{unpack}\n{text}"), made)
+}
+
+fn whole_script(text: &str, made: &[u8]) -> Script {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("upx");
     let made_at = folder.path().join("made");
@@ -324,7 +331,24 @@ fn a_header_with_any_byte_changed_is_seen_to_start_or_stays_plain() {
 /// The real UPX, after which a shell script goes over its result.
 fn real_upx_and(change: &str) -> Option<Script> {
     let upx = kimg_testkit::tool("upx")?;
-    Some(script(&format!("'{}' \"$@\" && {change}", upx.display()), b""))
+    Some(whole_script(&format!("'{}' \"$@\" && {change}", upx.display()), b""))
+}
+
+#[test]
+fn what_unpacks_to_another_program_stays_plain_even_where_nothing_can_be_started() {
+    let content = Content::from_bytes(Elf::default().bytes());
+    let question = Question { runners: Runners::none(), ..Question::new(&content) };
+    let reason = |unpack: &str| {
+        let text = format!("case \"$*\" in *' -d '*) {unpack};; *) {COPY};; esac");
+        whole_script(&text, &smaller(say("other", 0))).on(&question).to_string()
+    };
+    assert_eq!(
+        reason("cp MADE unpacked"),
+        "plain: upx failed: unpacked again, its result is another program"
+    );
+    assert_eq!(reason(":"), "plain: upx failed: it wrote nothing");
+    assert_eq!(reason("exit 3"), "plain: upx failed: exit code 3");
+    assert_eq!(reason("mkfifo unpacked"), "plain: upx failed: its result is not a regular file");
 }
 
 #[test]
@@ -351,8 +375,13 @@ fn a_real_result_that_was_corrupted_stays_plain() {
     ];
     for change in changes {
         let Some(packer) = real_upx_and(&change) else { return };
-        let outcome = packer.on(&question);
-        assert!(matches!(outcome, Outcome::Plain { .. }), "{change}: {outcome}");
+        for runners in [question.runners.clone(), Runners::none()] {
+            let question = Question { runners, ..question.clone() };
+            let outcome = packer.on(&question);
+            // Only the code that unpacks is seen by nothing but a start.
+            let unseen = change.contains("od") && question.runners == Runners::none();
+            assert!(matches!(outcome, Outcome::Plain { .. }) || unseen, "{change}: {outcome}");
+        }
     }
     let Some(untouched) = real_upx_and(":") else { return };
     assert!(matches!(untouched.on(&question), Outcome::Packed { .. }));

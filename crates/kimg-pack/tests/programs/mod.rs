@@ -147,6 +147,7 @@ fn end(exit: u32) -> Vec<u8> {
 }
 
 /// What a test says about a program that is to be packed; the rest is as for any.
+#[derive(Clone)]
 pub struct Question<'a> {
     pub content: &'a Content,
     pub platform: Platform,
