@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kimg_closure::{FactStore, MemoryFacts, Request, Rules};
 use kimg_core::variant::Probe;
 use kimg_core::{Content, Digest, ImagePath, Kind, Platform};
-use kimg_pack::{Candidate, Mode, Outcome, Runners, Settings, Upx};
+use kimg_pack::{Candidate, Mode, Outcome, Packing, Runners, Settings, Upx};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,26 @@ struct Program {
     platform: Platform,
     daemon: bool,
     probe: Option<Probe>,
+    packing: Packing,
+    mode: u32,
+    xattrs: BTreeMap<String, Vec<u8>>,
+}
+
+impl Program {
+    fn candidate<'a>(&'a self, libraries: &'a [(ImagePath, Content)], runners: &'a Runners) -> Candidate<'a> {
+        Candidate {
+            path: &self.path,
+            content: &self.content,
+            platform: self.platform,
+            packing: self.packing,
+            daemon: self.daemon,
+            mode: self.mode,
+            xattrs: &self.xattrs,
+            probe: self.probe.as_ref(),
+            libraries,
+            runners,
+        }
+    }
 }
 
 /// Packs the roots of all images that may be packed, and puts the packed ones into the trees.
@@ -70,13 +90,13 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected]) -> Result<Packed, BuildE
     let runners = if upx.is_some() { Runners::find(&build.search_path) } else { Runners::none() };
     let programs = programs(images, settings.minimum_size);
 
-    let version = upx.as_ref().map_or("none", |u| u.version.as_str());
+    let version = upx.as_ref().map(|u| u.version.as_str());
     let mut unique: BTreeMap<Digest, &Program> = BTreeMap::new();
     let key = |p: &Program| {
-        let inner = kimg_pack::key(p.content.digest(), version, &settings, p.probe.as_ref());
+        let inner = kimg_pack::key(&p.candidate(&[], &runners), version, &settings);
         // What could not be started is asked again where it can be.
         let started = runners.can_start(p.platform);
-        Digest::of(format!("{inner} {} {} {} {started}", p.platform, p.daemon, settings.mode))
+        Digest::of(format!("{inner} {} {started}", settings.mode))
     };
     for program in &programs {
         unique.entry(key(program)).or_insert(program);
@@ -108,15 +128,7 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected]) -> Result<Packed, BuildE
             } else {
                 Vec::new()
             };
-            let candidate = Candidate {
-                path: &program.path,
-                content: &program.content,
-                platform: program.platform,
-                daemon: program.daemon,
-                probe: program.probe.as_ref(),
-                libraries: &libraries,
-                runners: &runners,
-            };
+            let candidate = program.candidate(&libraries, &runners);
             let mut sink = build.cache.contents();
             let outcome =
                 kimg_pack::pack(&candidate, upx.as_ref(), &settings, &build.cache.scratch(), &mut sink)?;
@@ -156,7 +168,8 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected]) -> Result<Packed, BuildE
         {
             entry.kind = Kind::File { content, inode: None };
             size = bytes;
-            packed.packer = upx.as_ref().map(|u| format!("upx {} {}", u.version, settings.options.join(" ")));
+            packed.packer =
+                upx.as_ref().zip(program.packing.upx).map(|(u, o)| format!("upx {} {o}", u.version));
         }
         packed.programs[program.image].push(PackedProgram {
             path: program.path.clone(),
@@ -185,7 +198,8 @@ fn programs(images: &[Selected], minimum: u64) -> Vec<Program> {
         for placed in &image.roots {
             let Some(root) = &placed.root else { continue };
             let Ok(end) = image.tree.resolve(&placed.path) else { continue };
-            let Some(content) = image.tree.get(&end.path).and_then(|e| e.content()) else { continue };
+            let Some(entry) = image.tree.get(&end.path) else { continue };
+            let Some(content) = entry.content() else { continue };
             if content.size() < minimum {
                 continue;
             }
@@ -198,6 +212,9 @@ fn programs(images: &[Selected], minimum: u64) -> Vec<Program> {
                 daemon: false,
                 // A program that goes by its name is started by the name of one of its links: no probe is right.
                 probe: root.probe.clone().filter(|_| end.links.is_empty()),
+                packing: Packing::default(),
+                mode: entry.mode,
+                xattrs: entry.xattrs.clone(),
             });
             program.daemon |= root.daemon;
         }

@@ -6,20 +6,33 @@ use object::{Endianness, FileKind};
 
 use kimg_core::Platform;
 
-use crate::PlainReason;
+use crate::sections::Sections;
+use crate::{Packing, PlainReason};
 
 /// What matters of an ELF file to pack it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Elf {
-    pub(crate) machine: u16,
-    pub(crate) is_64: bool,
+    pub(crate) target: Target,
     pub(crate) kind: Kind,
     /// The smallest alignment of a loaded segment, in bytes.
     pub(crate) alignment: u64,
     /// Sizes in the file of the executable segments.
     pub(crate) executable: Vec<u64>,
+    /// Whether the kernel could map each loaded segment with pages of 4 KiB and of the segment's alignment, and its
+    /// first instruction lies in an executable one.
+    pub(crate) loadable: bool,
+    /// Whether it carries UPX's mark.
+    pub(crate) is_packed: bool,
     /// Where the last byte lies that a header knows of.
     pub(crate) end: u64,
+}
+
+/// For which processors an ELF file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) machine: u16,
+    pub(crate) is_64: bool,
+    pub(crate) is_little: bool,
 }
 
 /// What an ELF file is.
@@ -31,7 +44,11 @@ pub(crate) enum Kind {
     Dynamic,
     /// A position-independent program without interpreter.
     StaticPie,
-    /// A shared library, an object file, a core dump.
+    /// Code that programs load: no program itself.
+    SharedLibrary,
+    /// What a linker, or a kernel, is given: object files, modules, BPF programs.
+    Object,
+    /// A core dump.
     Other,
 }
 
@@ -40,7 +57,6 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Elf, String> {
     match FileKind::parse(bytes) {
         Ok(FileKind::Elf32) => read_class::<FileHeader32<Endianness>>(bytes),
         Ok(FileKind::Elf64) => read_class::<FileHeader64<Endianness>>(bytes),
-        _ if bytes.starts_with(b"#!") => Err("a script".into()),
         _ => Err("not an ELF program".into()),
     }
 }
@@ -64,15 +80,22 @@ fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Elf
         .max(table(header.e_shoff(endian).into(), header.e_shentsize(endian), sections.len()));
     let mut alignment = u64::MAX;
     let mut executable = Vec::new();
+    let (mut congruent, mut entry_is_code) = (true, false);
+    let entry: u64 = header.e_entry(endian).into();
     let (mut interpreter, mut pie, mut soname) = (false, false, false);
     for segment in segments {
         let (offset, size) = segment.file_range(endian);
         end = end.max(offset.saturating_add(size));
         match segment.p_type(endian) {
             elf::PT_LOAD => {
-                alignment = alignment.min(segment.p_align(endian).into());
+                let align: u64 = segment.p_align(endian).into();
+                let address: u64 = segment.p_vaddr(endian).into();
+                let memory: u64 = segment.p_memsz(endian).into();
+                alignment = alignment.min(align);
+                congruent &= memory >= size && is_congruent(address, offset, align.max(4096));
                 if segment.p_flags(endian) & elf::PF_X != elf::ProgramFlags(0) {
                     executable.push(size);
+                    entry_is_code |= entry.checked_sub(address).is_some_and(|into| into < size);
                 }
             }
             elf::PT_INTERP => interpreter = true,
@@ -98,34 +121,75 @@ fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Elf
         elf::ET_EXEC => Kind::Static,
         elf::ET_DYN if interpreter && !soname => Kind::Dynamic,
         elf::ET_DYN if pie => Kind::StaticPie,
+        elf::ET_DYN => Kind::SharedLibrary,
+        elf::ET_REL => Kind::Object,
         _ => Kind::Other,
     };
+    let segments_end = table(header.e_phoff(endian).into(), header.e_phentsize(endian), segments.len());
     Ok(Elf {
-        machine: header.e_machine(endian).0,
-        is_64: header.is_class_64(),
+        target: Target {
+            machine: header.e_machine(endian).0,
+            is_64: header.is_class_64(),
+            is_little: header.is_little_endian(),
+        },
         kind,
         alignment,
         executable,
+        loadable: congruent && entry_is_code,
+        is_packed: has_upx_mark(bytes, segments_end),
         end,
     })
 }
 
-/// Whether a program may be packed at all.
-pub(crate) fn check_plain(elf: &Elf, bytes: &[u8], platform: Platform) -> Result<(), PlainReason> {
-    if !is_for(elf, platform) {
-        return Err(PlainReason::OtherPlatform { expected: platform, machine: elf.machine });
-    }
+/// Whether a segment's place in memory and in the file differ by whole pages (System V ABI, "Program Header").
+fn is_congruent(address: u64, offset: u64, align: u64) -> bool {
+    align.is_power_of_two() && address.wrapping_sub(offset).is_multiple_of(align)
+}
+
+/// Whether UPX made it: its mark follows the program headers, behind a checksum, and is in the file's last bytes
+/// (`l_info` and `PackHeader` of UPX's sources).
+fn has_upx_mark(bytes: &[u8], segments_end: u64) -> bool {
+    const MARK: &[u8] = b"UPX!";
+    let at = usize::try_from(segments_end).ok().and_then(|end| bytes.get(end.checked_add(4)?..));
+    let tail = &bytes[bytes.len().saturating_sub(64)..];
+    at.is_some_and(|rest| rest.starts_with(MARK)) || tail.windows(MARK.len()).any(|four| four == MARK)
+}
+
+/// Whether anything may be done with a program at all.
+pub(crate) fn check_plain(
+    elf: &Elf,
+    sections: &Sections,
+    bytes: &[u8],
+    platform: Platform,
+    packing: Packing,
+) -> Result<(), PlainReason> {
     match elf.kind {
-        Kind::Static | Kind::Dynamic => {}
-        Kind::StaticPie => return Err(PlainReason::StaticPie),
+        Kind::Object if sections.is_kernel_module() => return Err(PlainReason::KernelModule),
+        Kind::Object => return Err(PlainReason::ObjectFile),
         Kind::Other => return Err(PlainReason::NotAProgram),
+        Kind::Static | Kind::Dynamic | Kind::StaticPie | Kind::SharedLibrary => {}
     }
-    // Go's linker fills the last page with zeros that no header knows of: those are no data.
-    let behind = usize::try_from(elf.end).ok().and_then(|end| bytes.get(end..)).unwrap_or_default();
-    if behind.iter().any(|byte| *byte != 0) {
-        return Err(PlainReason::DataBehind { bytes: behind.len() as u64 });
+    if !is_for(elf, platform) {
+        return Err(PlainReason::OtherPlatform { expected: platform, machine: elf.target.machine });
     }
-    Ok(())
+    if elf.is_packed {
+        return Err(PlainReason::AlreadyPacked);
+    }
+    match sections.stray(bytes) {
+        0 => {}
+        bytes => return Err(PlainReason::DataBehind { bytes }),
+    }
+    if packing.upx.is_some() {
+        match elf.kind {
+            Kind::StaticPie => return Err(PlainReason::StaticPie),
+            Kind::SharedLibrary => return Err(PlainReason::SharedLibrary),
+            _ => {}
+        }
+        if let Some(name) = sections.unknown() {
+            return Err(PlainReason::UnmappedSection(name));
+        }
+    }
+    sections.reads_symbols(bytes)
 }
 
 /// Whether what the packer made may take the plain program's place, as far as its headers tell.
@@ -136,14 +200,17 @@ pub(crate) fn check_packed(
     upx_version: &str,
 ) -> Result<(), PlainReason> {
     let elf = read(packed).map_err(|what| PlainReason::PackerFailed(format!("its result is {what}")))?;
-    if !is_for(&elf, platform) || elf.is_64 != plain.is_64 {
+    if !is_for(&elf, platform) {
         return Err(PlainReason::PackerFailed(format!(
             "its result is for ELF machine {}, expected {}",
-            elf.machine, plain.machine
+            elf.target.machine, plain.target.machine
         )));
     }
-    if elf.kind == Kind::Other || elf.executable.is_empty() {
+    if !matches!(elf.kind, Kind::Static | Kind::Dynamic | Kind::StaticPie) || elf.executable.is_empty() {
         return Err(PlainReason::PackerFailed("its result is not a program".into()));
+    }
+    if !elf.loadable {
+        return Err(PlainReason::PackerFailed("its result has segments that no kernel maps".into()));
     }
     if platform != Platform::Amd64 && elf.alignment < plain.alignment {
         return Err(PlainReason::LessAligned { plain: plain.alignment, packed: elf.alignment });
@@ -156,5 +223,5 @@ pub(crate) fn check_packed(
 }
 
 fn is_for(elf: &Elf, platform: Platform) -> bool {
-    elf.machine == platform.elf_machine() && elf.is_64 == platform.elf_is_64()
+    elf.target == Target { machine: platform.elf_machine(), is_64: platform.elf_is_64(), is_little: true }
 }

@@ -1,14 +1,17 @@
 //! The way of one program through the gate.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use kimg_core::variant::Probe;
-use kimg_core::{Content, ContentSink, ImagePath, Platform};
+use kimg_core::{Content, ContentSink, Digest, ImagePath, Platform};
 
 use crate::run::write_program;
 use crate::start::{WriteError, start_both};
+use crate::strip::strip;
 use crate::upx::{PACKED, PLAIN};
-use crate::{Mode, Outcome, PackError, PlainReason, Runners, Settings, Upx, elf};
+use crate::{Mode, Outcome, PackError, Packing, PlainReason, Runners, Settings, Upx, elf, sections};
 
 /// A program that may be packed.
 #[derive(Debug, Clone, Copy)]
@@ -19,9 +22,15 @@ pub struct Candidate<'a> {
     pub content: &'a Content,
     /// What the image is for.
     pub platform: Platform,
-    /// Whether it runs for long. Such a program stays plain.
+    /// What is to be done with it. That is done as a whole, or the program stays plain.
+    pub packing: Packing,
+    /// Whether it runs for long. UPX doesn't pack such a program.
     pub daemon: bool,
-    /// How to see that it starts. Without one it stays plain.
+    /// Its permission bits in the image, at most `0o7777`.
+    pub mode: u32,
+    /// Its extended attributes in the image.
+    pub xattrs: &'a BTreeMap<String, Vec<u8>>,
+    /// How to see that it starts. Without one UPX doesn't pack it.
     pub probe: Option<&'a Probe>,
     /// What a dynamically linked program needs to start, by the path at which it looks for it, links followed: its
     /// interpreter and libraries. May be empty for a static one.
@@ -30,12 +39,30 @@ pub struct Candidate<'a> {
     pub runners: &'a Runners,
 }
 
+impl Candidate<'_> {
+    /// What of its mode and attributes forbids a decision.
+    pub(crate) fn privilege(&self, packing: Packing) -> Option<PlainReason> {
+        let signed =
+            ["security.ima", "security.evm"].into_iter().find(|name| self.xattrs.contains_key(*name));
+        if let Some(attribute) = signed {
+            return Some(PlainReason::Signed { attribute: attribute.into() });
+        }
+        if packing.upx.is_none() {
+            None
+        } else if self.mode & 0o6000 != 0 {
+            Some(PlainReason::Setuid { mode: self.mode })
+        } else {
+            self.xattrs.contains_key("security.capability").then_some(PlainReason::Capabilities)
+        }
+    }
+}
+
 /// The largest program that is looked at, in bytes: it is held in memory.
 const LARGEST: u64 = 512 << 20;
 
-/// Packs a program, or says why it stays plain.
+/// Packs a program as it was decided, or says why it stays plain.
 ///
-/// `scratch` is a folder of this machine in which a private one is made, and taken away at the end. The packed
+/// `scratch` is a folder of this machine in which private ones are made, and taken away at the end. The packed
 /// program goes to `sink`. Slow: half a minute for a program of 40 MB; [`key`](crate::key) says when it
 /// need not be done again. May be called on many threads at a time.
 ///
@@ -48,7 +75,7 @@ pub fn pack(
     scratch: &Path,
     sink: &mut dyn ContentSink,
 ) -> Result<Outcome, PackError> {
-    match pass(candidate, upx, settings, scratch, sink)? {
+    match pass(candidate, upx, settings, scratch, sink)?.0 {
         Ok(packed) => Ok(packed),
         Err(why) if settings.mode == Mode::Require && why.is_failure() => {
             Err(PackError::Required { path: candidate.path.clone(), why })
@@ -57,100 +84,162 @@ pub fn pack(
     }
 }
 
-fn pass(
+/// Packs it and judges the result. The time is that of stripping and packing alone.
+pub(crate) fn pass(
     candidate: &Candidate<'_>,
     upx: Option<&Upx>,
     settings: &Settings,
     scratch: &Path,
     sink: &mut dyn ContentSink,
-) -> Result<Result<Outcome, PlainReason>, PackError> {
-    let probe = match before_reading(candidate, settings) {
-        Ok(probe) => probe,
-        Err(why) => return Ok(Err(why)),
-    };
-    let content_error = |source| PackError::Content { path: candidate.path.clone(), source };
-    let bytes = candidate.content.read(LARGEST).map_err(content_error)?;
-    let plain = match elf::read(&bytes).map_err(PlainReason::NotElf) {
-        Ok(plain) => plain,
-        Err(why) => return Ok(Err(why)),
-    };
-    if let Err(why) = elf::check_plain(&plain, &bytes, candidate.platform) {
-        return Ok(Err(why));
-    }
-    let Some(upx) = upx else { return Ok(Err(PlainReason::NoPacker)) };
-
-    let scratch_error = |source| PackError::Scratch { path: candidate.path.clone(), source };
-    let folder = private_folder(scratch).map_err(scratch_error)?;
-    let (plain_file, packed_file) = (folder.path().join(PLAIN), folder.path().join(PACKED));
-    write_program(&plain_file, |writer| writer.write_all(&bytes).map_err(WriteError::Disk))
-        .map_err(|error| error.of(candidate))?;
-    drop(bytes);
-
-    if let Err(why) = upx.pack(folder.path(), candidate.content.size(), settings) {
-        return Ok(Err(why));
-    }
-    let packed = match result(&packed_file, candidate.content.size()).map_err(scratch_error)? {
+) -> Result<(Result<Outcome, PlainReason>, Duration), PackError> {
+    let mut made = Made::default();
+    let packed = match made.make(candidate, upx, settings, scratch)? {
         Ok(packed) => packed,
-        Err(why) => return Ok(Err(why)),
+        Err(why) => return Ok((Err(why), made.time)),
     };
-    if let Err(why) = elf::check_packed(&plain, &packed, candidate.platform, &upx.version) {
-        return Ok(Err(why));
-    }
-    // The packer has seen the plain program: only what is written anew is known to be the plain one still.
-    write_program(&plain_file, |writer| candidate.content.copy_to(writer).map_err(WriteError::Content))
-        .map_err(|error| error.of(candidate))?;
-    let dynamic = plain.kind == elf::Kind::Dynamic;
-    let files = (plain_file.as_path(), packed_file.as_path());
-    let started = match start_both(candidate, probe, dynamic, folder.path(), files, settings)? {
+    // A folder that the packer has not seen: it may have left links in its own, which would lead what is written astray.
+    let folder = private_folder(candidate, scratch)?;
+    let started = match start_both(candidate, made.dynamic, folder.path(), &packed, settings)? {
         Ok(started) => started,
-        Err(why) => return Ok(Err(why)),
+        Err(why) => return Ok((Err(why), made.time)),
     };
     let content = sink
         .store(candidate.path, &mut packed.as_slice())
         .map_err(|source| PackError::Store { path: candidate.path.clone(), source })?;
-    Ok(Ok(Outcome::Packed {
+    let outcome = Outcome::Packed {
         content,
+        packing: candidate.packing,
         plain_size: candidate.content.size(),
         packed_size: packed.len() as u64,
         started,
-    }))
+    };
+    Ok((Ok(outcome), made.time))
+}
+
+/// What is learned while a program is made.
+#[derive(Debug, Default)]
+struct Made {
+    /// Whether the plain program needs an interpreter.
+    dynamic: bool,
+    /// How long stripping and packing took.
+    time: Duration,
+}
+
+impl Made {
+    /// Makes the program that was decided on, as far as its headers tell a good one.
+    fn make(
+        &mut self,
+        candidate: &Candidate<'_>,
+        upx: Option<&Upx>,
+        settings: &Settings,
+        scratch: &Path,
+    ) -> Result<Result<Vec<u8>, PlainReason>, PackError> {
+        if let Err(why) = before_reading(candidate, settings) {
+            return Ok(Err(why));
+        }
+        let content_error = |source| PackError::Content { path: candidate.path.clone(), source };
+        let mut bytes = candidate.content.read(LARGEST).map_err(content_error)?;
+        let (plain, sections) = match look(&bytes) {
+            Ok(found) => found,
+            Err(why) => return Ok(Err(why)),
+        };
+        if let Err(why) = elf::check_plain(&plain, &sections, &bytes, candidate.platform, candidate.packing) {
+            return Ok(Err(why));
+        }
+        self.dynamic = plain.kind == elf::Kind::Dynamic;
+        let start = Instant::now();
+        if candidate.packing.strip {
+            match strip(&bytes, &sections) {
+                Ok(Some(stripped)) => bytes = stripped,
+                Ok(None) if candidate.packing.upx.is_none() => return Ok(Err(PlainReason::NothingToStrip)),
+                Ok(None) => {}
+                Err(why) => return Ok(Err(why)),
+            }
+        }
+        self.time = start.elapsed();
+        let Some(options) = candidate.packing.upx else { return Ok(Ok(bytes)) };
+        let Some(upx) = upx else { return Ok(Err(PlainReason::NoPacker)) };
+
+        let folder = private_folder(candidate, scratch)?;
+        let written = write_program(&folder.path().join(PLAIN), |writer| {
+            writer.write_all(&bytes).map_err(WriteError::Disk)
+        });
+        written.map_err(|error| error.of(candidate))?;
+        let size = bytes.len() as u64;
+        let loaded = (sections.loaded_end, Digest::of(&bytes[..sections.loaded_end]));
+        drop(bytes);
+        let start = Instant::now();
+        let packed = upx.pack(folder.path(), size, options, settings);
+        self.time += start.elapsed();
+        let packed = packed.and_then(|packed| {
+            elf::check_packed(&plain, &packed, candidate.platform, &upx.version).map(|()| packed)
+        });
+        clear(folder);
+        let packed = match packed {
+            Ok(packed) => packed,
+            Err(why) => return Ok(Err(why)),
+        };
+        let folder = private_folder(candidate, scratch)?;
+        write_program(&folder.path().join(PACKED), |writer| {
+            writer.write_all(&packed).map_err(WriteError::Disk)
+        })
+        .map_err(|error| error.of(candidate))?;
+        let checked = upx.check(folder.path(), size, loaded, settings);
+        clear(folder);
+        Ok(checked.map(|()| packed))
+    }
+}
+
+/// What the program is.
+fn look(bytes: &[u8]) -> Result<(elf::Elf, sections::Sections), PlainReason> {
+    if bytes.starts_with(b"#!") {
+        return Err(PlainReason::Script);
+    }
+    let plain = elf::read(bytes).map_err(PlainReason::NotElf)?;
+    Ok((plain, sections::read(bytes).map_err(PlainReason::NotElf)?))
 }
 
 /// What can be said before a byte is read.
-fn before_reading<'a>(candidate: &Candidate<'a>, settings: &Settings) -> Result<&'a Probe, PlainReason> {
+fn before_reading(candidate: &Candidate<'_>, settings: &Settings) -> Result<(), PlainReason> {
     let size = candidate.content.size();
+    let packing = candidate.packing;
     if settings.mode == Mode::Never {
         Err(PlainReason::NotWanted)
-    } else if candidate.daemon {
+    } else if packing == Packing::PLAIN {
+        Err(PlainReason::Decided)
+    } else if packing.upx.is_some() && candidate.daemon {
         Err(PlainReason::Daemon)
     } else if size < settings.minimum_size {
         Err(PlainReason::TooSmall { minimum: settings.minimum_size })
     } else if size > LARGEST {
         Err(PlainReason::TooLarge { maximum: LARGEST })
+    } else if packing.upx.is_some() && candidate.probe.is_none() {
+        Err(PlainReason::NoProbe)
     } else {
-        candidate.probe.ok_or(PlainReason::NoProbe)
+        candidate.privilege(packing).map_or(Ok(()), Err)
     }
 }
 
 /// A new folder that only this user may enter.
-fn private_folder(scratch: &Path) -> std::io::Result<tempfile::TempDir> {
-    tempfile::Builder::new().prefix("kimg-pack-").tempdir_in(scratch)
+pub(crate) fn private_folder(
+    candidate: &Candidate<'_>,
+    scratch: &Path,
+) -> Result<tempfile::TempDir, PackError> {
+    let made = tempfile::Builder::new().prefix("kimg-pack-").tempdir_in(scratch);
+    made.map_err(|source| PackError::Scratch { path: candidate.path.clone(), source })
 }
 
-/// What the packer wrote, if it is a regular file smaller than the plain program.
-fn result(packed: &Path, plain_size: u64) -> std::io::Result<Result<Vec<u8>, PlainReason>> {
-    let found = match fs_err::symlink_metadata(packed) {
-        Ok(found) => found,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Err(PlainReason::PackerFailed("it wrote nothing".into())));
+/// Takes a packer's folder away, also when it left folders in it that can't be entered.
+fn clear(folder: tempfile::TempDir) {
+    use std::os::unix::fs::PermissionsExt;
+    let mut todo = vec![folder.path().to_owned()];
+    while let Some(here) = todo.pop() {
+        let open = std::fs::Permissions::from_mode(0o700);
+        if fs_err::set_permissions(&here, open).is_err() {
+            continue;
         }
-        Err(error) => return Err(error),
-    };
-    if !found.is_file() {
-        return Ok(Err(PlainReason::PackerFailed("its result is not a regular file".into())));
+        let inside = fs_err::read_dir(&here).into_iter().flatten().flatten();
+        todo.extend(inside.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()));
     }
-    if found.len() >= plain_size {
-        return Ok(Err(PlainReason::NotSmaller));
-    }
-    fs_err::read(packed).map(Ok)
+    drop(folder);
 }

@@ -44,7 +44,7 @@
 //!
 //! ```
 //! use kimg_core::{Content, ImagePath, MemorySink, Platform};
-//! use kimg_pack::{Candidate, Outcome, PlainReason, Runners, Settings, pack};
+//! use kimg_pack::{Candidate, Outcome, Packing, PlainReason, Runners, Settings, pack};
 //!
 //! let path = ImagePath::new("/usr/bin/kubelet")?;
 //! let content = Content::from_bytes(vec![0; 2_000_000]);
@@ -52,7 +52,10 @@
 //!     path: &path,
 //!     content: &content,
 //!     platform: Platform::Amd64,
+//!     packing: Packing::default(),
 //!     daemon: true,
+//!     mode: 0o755,
+//!     xattrs: &Default::default(),
 //!     probe: None,
 //!     libraries: &[],
 //!     runners: &Runners::none(),
@@ -66,16 +69,26 @@
 mod elf;
 mod error;
 mod gate;
+mod leftovers;
+mod measure;
 mod outcome;
+mod packing;
+mod reason;
 mod run;
 mod runners;
+mod sections;
 mod settings;
 mod start;
+mod strip;
 mod upx;
+mod watch;
 
 pub use error::PackError;
 pub use gate::{Candidate, pack};
-pub use outcome::{Difference, Outcome, PlainReason, Started, Times};
+pub use measure::{Measured, Starts, measure};
+pub use outcome::{Outcome, Started, Times};
+pub use packing::{Packing, PackingError, UpxOptions};
+pub use reason::{Difference, PlainReason};
 pub use runners::Runners;
 pub use settings::{Mode, ModeError, Settings, key};
 pub use upx::Upx;

@@ -2,13 +2,18 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::path::Path;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rustix::fs::MemfdFlags;
-use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+
+use crate::leftovers::Traces;
+use crate::watch::{End, wait};
 
 /// The most that is taken of each of the two outputs, in bytes.
 pub(crate) const OUTPUT_LIMIT: u64 = 64 << 10;
@@ -23,6 +28,8 @@ pub(crate) struct Limits {
     pub(crate) memory: u64,
     /// The largest file that it may write, in bytes; its outputs are files too.
     pub(crate) file: u64,
+    /// How much may lie in the folder in which it is started, in bytes, with what lay there before.
+    pub(crate) folder: u64,
 }
 
 /// What a program answered.
@@ -32,6 +39,8 @@ pub(crate) struct Answer {
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
     pub(crate) time: Duration,
+    /// The most memory that it was seen to have, in bytes: at least this.
+    pub(crate) memory: Option<u64>,
 }
 
 /// Why there is no answer.
@@ -43,6 +52,8 @@ pub(crate) enum RunError {
     TimeLimit(Duration),
     #[error("it wrote more than {} KiB", OUTPUT_LIMIT >> 10)]
     OutputLimit,
+    #[error("it filled its folder")]
+    FolderLimit,
 }
 
 /// Held to write by whoever starts a process, to read by whoever has a program open for writing.
@@ -73,7 +84,8 @@ pub(crate) fn make_executable(path: &Path) -> io::Result<()> {
 
 /// Starts a program with nothing on standard input, in a process group of its own, and waits for its end.
 ///
-/// The caller has set arguments, environment and folder. Whatever the program started is ended with it.
+/// The caller has set arguments, environment and folder; a folder that is set is private. Whatever the program
+/// started is ended with it.
 pub(crate) fn run(command: &mut Command, limits: Limits) -> Result<Answer, RunError> {
     use std::os::unix::process::CommandExt;
     let (mut stdout, mut stderr) = (memory_file()?, memory_file()?);
@@ -82,24 +94,36 @@ pub(crate) fn run(command: &mut Command, limits: Limits) -> Result<Answer, RunEr
         .stdout(stdout.try_clone().map_err(RunError::Start)?)
         .stderr(stderr.try_clone().map_err(RunError::Start)?)
         .process_group(0);
+    let folder = command.get_current_dir().map(Path::to_owned);
+    let traces = Traces { outputs: [link_of(&stdout)?, link_of(&stderr)?], folder: folder.as_deref() };
     let guard = STARTING.write().unwrap_or_else(PoisonError::into_inner);
     let start = Instant::now();
     let child = command.spawn();
     drop(guard);
-    let child = Running(child.map_err(RunError::Start)?);
+    let child = Running(child.map_err(RunError::Start)?, traces);
     limit(&child.0, limits)?;
-    let ended = wait(&child.0, start + limits.time)?;
+    let (end, memory) = wait(&child.0, folder.as_deref(), start, limits);
     let time = start.elapsed();
     let status = child.end()?;
-    if !ended {
-        return Err(RunError::TimeLimit(limits.time));
+    match end {
+        End::Itself => {
+            Ok(Answer { status, stdout: said(&mut stdout)?, stderr: said(&mut stderr)?, time, memory })
+        }
+        End::Time => Err(RunError::TimeLimit(limits.time)),
+        End::Folder => Err(RunError::FolderLimit),
     }
-    Ok(Answer { status, stdout: said(&mut stdout)?, stderr: said(&mut stderr)?, time })
+}
+
+/// What a process that has this file as an output is seen to have: a name that no other file has.
+fn link_of(file: &File) -> Result<PathBuf, RunError> {
+    fs_err::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(RunError::Start)
 }
 
 /// A file without a name, which the limit on file sizes holds for: a program can't flood it.
 fn memory_file() -> Result<File, RunError> {
-    let made = rustix::fs::memfd_create("kimg-output", MemfdFlags::CLOEXEC);
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let name = format!("kimg-output-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let made = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC);
     made.map(File::from).map_err(|error| RunError::Start(error.into()))
 }
 
@@ -127,43 +151,28 @@ fn limit(child: &Child, limits: Limits) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Waits until the child has ended, and doesn't reap it: its id stays its own. `false` when time is up.
-fn wait(child: &Child, until: Instant) -> Result<bool, RunError> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    loop {
-        match rustix::process::waitid(WaitId::Pid(Pid::from_child(child)), options) {
-            Ok(Some(_)) => return Ok(true),
-            Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(RunError::Start(error.into())),
-        }
-        if Instant::now() >= until {
-            return Ok(false);
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
+/// A child that has not been reaped. Dropping it ends it and everything in its group, and what left that.
+struct Running<'a>(Child, Traces<'a>);
 
-/// A child that has not been reaped. Dropping it ends it and everything in its group.
-struct Running(Child);
-
-impl Running {
+impl Running<'_> {
     fn end(mut self) -> Result<ExitStatus, RunError> {
-        self.kill_group();
+        self.kill_all();
         self.0.wait().map_err(RunError::Start)
     }
 
     /// Before the child is reaped: afterwards its number could be another's.
-    fn kill_group(&self) {
+    fn kill_all(&self) {
         // An error means that nobody is left to be killed.
         let _ = rustix::process::kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        self.1.end_all();
     }
 }
 
-impl Drop for Running {
+impl Drop for Running<'_> {
     fn drop(&mut self) {
         // Reaped by `end` in all but error paths; the standard library remembers, and `kill` then does nothing.
         if matches!(self.0.try_wait(), Ok(None)) {
-            self.kill_group();
+            self.kill_all();
             let _ = self.0.wait();
         }
     }
@@ -176,11 +185,15 @@ fn said(file: &mut File) -> Result<Vec<u8>, RunError> {
     if bytes.len() as u64 > OUTPUT_LIMIT { Err(RunError::OutputLimit) } else { Ok(bytes) }
 }
 
-/// How a program ended, in words: `exit code 1`, `signal 11`.
+/// How a program ended, in words: `exit code 1`, `signal 11`. Those of the limits are said as such.
 pub(crate) fn ending(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) if signal == Signal::XFSZ.as_raw() => "it wrote too large a file".into(),
+        (None, Some(signal)) if signal == Signal::XCPU.as_raw() => {
+            "it took too much time of the processor".into()
+        }
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "no exit code".into(),
     }
@@ -190,7 +203,8 @@ pub(crate) fn ending(status: ExitStatus) -> String {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { time: Duration::from_secs(20), memory: 256 << 20, file: 1 << 20 };
+    const LIMITS: Limits =
+        Limits { time: Duration::from_secs(20), memory: 256 << 20, file: 1 << 20, folder: 4 << 20 };
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("/bin/sh");

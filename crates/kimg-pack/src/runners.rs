@@ -110,7 +110,7 @@ fn user_root(unshare: &Path, chroot: &Path) -> Vec<PathBuf> {
 /// Whether this way of changing the root is allowed here: it is tried with the root as it is.
 fn works(words: &[PathBuf]) -> bool {
     let Some(program) = words.first() else { return false };
-    let limits = Limits { time: Duration::from_secs(10), memory: 1 << 30, file: 0 };
+    let limits = Limits { time: Duration::from_secs(10), memory: 1 << 30, file: 0, folder: 0 };
     let mut command = Command::new(program);
     command.args(&words[1..]).args(["/", "/bin/sh", "-c", ":"]).env_clear();
     run(&mut command, limits).is_ok_and(|answer| answer.status.success())

@@ -4,37 +4,15 @@
 
 mod programs;
 
-use std::io::Read;
-
 use kimg_core::variant::Probe;
-use kimg_core::{Content, Digest, ImagePath, Platform};
-use kimg_pack::{Outcome, PlainReason, Runners, Settings, Started, Upx};
-use kimg_testkit::{Real, debian_plugins, real, skip, tool};
-use programs::Question;
+use kimg_core::{Content, Digest, ImagePath, MemorySink, Platform};
+use kimg_pack::{Outcome, PlainReason, Runners, Settings, Started, Upx, measure};
+use kimg_testkit::{debian_plugins, real, skip, tool};
+use programs::{Question, file_of, version_probe};
 
 fn upx() -> Option<Upx> {
     tool("upx")?;
     Upx::find(&std::env::var_os("PATH")?).expect("the installed UPX says its version")
-}
-
-/// A file of a package (apk-tools: gzip streams one behind the other, which hold one tar archive).
-fn file(real: &Real, platform: Platform, package: &str, path: &str) -> Content {
-    let stream = fs_err::File::open(real.package(platform, package)).expect("the package can be read");
-    let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(stream));
-    archive.set_ignore_zeros(true);
-    for entry in archive.entries().unwrap() {
-        let mut entry = entry.unwrap();
-        if entry.path().unwrap().to_str() == Some(path) {
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).unwrap();
-            return Content::from_bytes(bytes);
-        }
-    }
-    panic!("{path} is not in {package}");
-}
-
-fn version_probe() -> Probe {
-    Probe { arguments: Vec::new(), environment: [("CNI_COMMAND".to_owned(), "VERSION".to_owned())].into() }
 }
 
 /// Whether this machine can start programs of a platform; else a visible skip.
@@ -49,14 +27,14 @@ fn a_real_plugin_of_each_architecture_is_packed_and_answers_as_before() {
         if !can_start(platform) {
             continue;
         }
-        let content = file(&real, platform, "cni-plugins", "usr/libexec/cni/bridge");
+        let content = file_of(&real, platform, "cni-plugins", "usr/libexec/cni/static");
         let mut question = Question::new(&content);
         question.platform = platform;
-        question.path = "/opt/cni/bin/bridge";
+        question.path = "/opt/cni/bin/static";
         question.probe = Some(version_probe());
         question.settings = Settings::default();
         let outcome = question.ask(Some(&upx)).unwrap();
-        let Outcome::Packed { content: packed, plain_size, packed_size, started } = &outcome else {
+        let Outcome::Packed { content: packed, plain_size, packed_size, started, .. } = &outcome else {
             panic!("{platform}: {outcome}")
         };
         assert_eq!(*plain_size, content.size());
@@ -73,7 +51,7 @@ fn a_real_plugin_of_each_architecture_is_packed_and_answers_as_before() {
 #[test]
 fn the_same_program_is_packed_to_the_same_bytes_wherever_that_is_done() {
     let (Some(real), Some(upx)) = (real(), upx()) else { return };
-    let content = file(&real, Platform::Amd64, "cni-plugins", "usr/libexec/cni/static");
+    let content = file_of(&real, Platform::Amd64, "cni-plugins", "usr/libexec/cni/static");
     let digest = |path, runners| -> Digest {
         let mut question = Question::new(&content);
         (question.path, question.runners, question.probe) = (path, runners, Some(version_probe()));
@@ -96,9 +74,9 @@ fn a_program_linked_against_musl_is_started_with_its_interpreter() {
         let interpreter = format!("/lib/ld-musl-{}.so.1", platform.musl());
         let libraries = vec![(
             ImagePath::new(&interpreter).unwrap(),
-            file(&real, platform, "musl", interpreter.trim_start_matches('/')),
+            file_of(&real, platform, "musl", interpreter.trim_start_matches('/')),
         )];
-        let content = file(&real, platform, "iproute2", "sbin/ip");
+        let content = file_of(&real, platform, "iproute2", "sbin/ip");
         let mut question = Question::new(&content);
         (question.platform, question.libraries, question.path) = (platform, libraries, "/sbin/ip");
         question.probe = Some(Probe { arguments: vec!["-V".into()], ..Probe::default() });
@@ -118,7 +96,7 @@ fn a_program_linked_against_musl_is_started_with_its_interpreter() {
 #[test]
 fn a_program_that_upx_refuses_stays_plain_with_its_words() {
     let (Some(real), Some(upx)) = (real(), upx()) else { return };
-    let content = file(&real, Platform::Amd64, "coreutils", "bin/coreutils");
+    let content = file_of(&real, Platform::Amd64, "coreutils", "bin/coreutils");
     let outcome = Question::new(&content).ask(Some(&upx)).unwrap();
     let Outcome::Plain { why: PlainReason::Refused(said) } = &outcome else { panic!("{outcome}") };
     assert!(said.starts_with("CantPackException"), "{said}");
@@ -129,11 +107,92 @@ fn a_plugin_linked_against_glibc_is_not_started_without_its_libraries() {
     let (Some(folder), Some(upx)) = (debian_plugins(), upx()) else { return };
     let content = Content::from_bytes(fs_err::read(folder.join("static")).unwrap());
     let mut question = Question::new(&content);
-    question.settings.options = vec!["-1".into()];
+    question.packing = "upx -1".parse().unwrap();
     let outcome = question.ask(Some(&upx)).unwrap();
     match &outcome {
         Outcome::Packed { started: Started::NotHere(why), .. } => assert!(why.contains("not given"), "{why}"),
         Outcome::Plain { why: PlainReason::Refused(_) } => {}
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn a_packed_program_is_not_packed_again() {
+    let (Some(real), Some(upx)) = (real(), upx()) else { return };
+    for platform in Platform::DEFAULT {
+        let plain = file_of(&real, platform, "cni-plugins", "usr/libexec/cni/static");
+        let question = |content| {
+            let probe = Some(version_probe());
+            Question { platform, probe, packing: "upx -1".parse().unwrap(), ..Question::new(content) }
+        };
+        let outcome = question(&plain).ask(Some(&upx)).unwrap();
+        let Outcome::Packed { content: packed, .. } = outcome else { panic!("{platform}: {outcome}") };
+        let again = question(&packed).ask(Some(&upx)).unwrap();
+        assert_eq!(again, Outcome::Plain { why: PlainReason::AlreadyPacked }, "{platform}");
+    }
+}
+
+#[test]
+fn a_self_extractor_and_a_static_pie_of_a_real_compiler_stay_plain() {
+    let (Some(cc), Some(upx)) = (tool("cc"), upx()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (source, out) = (folder.path().join("source.c"), folder.path().join("program"));
+    fs_err::write(&source, "int main(void) { return 0; }\n").unwrap();
+    let compiled = |options: &[&str]| {
+        let mut command = std::process::Command::new(&cc);
+        kimg_testkit::run(command.args(options).arg("-o").arg(&out).arg(&source));
+        fs_err::read(&out).unwrap()
+    };
+    let outcome = |bytes: Vec<u8>| {
+        let content = Content::from_bytes(bytes);
+        let mut question = Question::new(&content);
+        question.packing = "upx -1".parse().unwrap();
+        if std::env::consts::ARCH == "aarch64" {
+            question.platform = Platform::Arm64;
+        }
+        question.ask(Some(&upx)).unwrap()
+    };
+    let plain = compiled(&["-static"]);
+    assert!(matches!(outcome(plain.clone()), Outcome::Packed { .. }));
+    let zip = [plain, b"PK\x05\x06".to_vec(), vec![0; 18]].concat();
+    assert_eq!(outcome(zip), Outcome::Plain { why: PlainReason::DataBehind { bytes: 22 } });
+    assert_eq!(outcome(compiled(&["-static-pie"])), Outcome::Plain { why: PlainReason::StaticPie });
+    let library = outcome(compiled(&["-shared", "-fPIC"]));
+    assert_eq!(library, Outcome::Plain { why: PlainReason::SharedLibrary });
+}
+
+#[test]
+fn decisions_are_measured_one_by_one() {
+    let (Some(real), Some(upx)) = (real(), upx()) else { return };
+    let plain = file_of(&real, Platform::Amd64, "cni-plugins", "usr/libexec/cni/static");
+    let question = Question { probe: Some(version_probe()), ..Question::new(&plain) };
+    let decisions = ["plain", "strip", "upx -1", "strip + upx -1"].map(|text| text.parse().unwrap());
+    let (path, scratch) = ("/opt/cni/bin/static".parse().unwrap(), tempfile::tempdir().unwrap());
+    let candidate = question.candidate(&path);
+    let measured = |upx, starts| {
+        let settings = &question.settings;
+        measure(&candidate, &decisions, upx, settings, starts, scratch.path(), &mut MemorySink).unwrap()
+    };
+    let rows = measured(Some(&upx), 3);
+    assert_eq!(rows.iter().map(|row| row.packing).collect::<Vec<_>>(), decisions);
+    assert_eq!(rows[0].outcome, Outcome::Plain { why: PlainReason::Decided });
+    // Go's linker has left nothing that nobody maps.
+    assert_eq!(rows[1].outcome, Outcome::Plain { why: PlainReason::NothingToStrip });
+    assert_eq!(rows[1].starts, Err("it stays plain".into()));
+    for row in &rows[2..] {
+        assert!(matches!(row.outcome, Outcome::Packed { .. }), "{}", row.outcome);
+        assert!(row.content.size() < plain.size());
+        assert!(row.pack_time > std::time::Duration::ZERO);
+    }
+    if can_start(Platform::Amd64) {
+        for row in [&rows[0], &rows[2], &rows[3]] {
+            let starts = row.starts.as_ref().unwrap();
+            assert_eq!((starts.count, starts.under_qemu), (3, std::env::consts::ARCH != "x86_64"));
+            assert!(starts.median > std::time::Duration::ZERO && starts.peak_memory.is_none_or(|m| m > 0));
+        }
+    }
+    let rows = measured(None, 0);
+    assert_eq!(rows[2].outcome, Outcome::Plain { why: PlainReason::NoPacker });
+    assert_eq!(rows[0].starts, Err("no start was asked for".into()));
+    assert_eq!(fs_err::read_dir(scratch.path()).unwrap().count(), 0);
 }

@@ -6,7 +6,8 @@ mod programs;
 
 use kimg_core::variant::Probe;
 use kimg_core::{Classified, Content, ErrorClass, Platform};
-use kimg_pack::{Mode, Outcome, PackError, PlainReason, Settings};
+use kimg_pack::{Mode, Outcome, PackError, Packing, PlainReason, Runners, Settings};
+use programs::sectioned::{NOTE, PROGBITS, droppable, section, with_sections};
 use programs::{Elf, Question};
 use proptest::prelude::*;
 
@@ -42,14 +43,86 @@ fn a_static_pie_stays_plain() {
 
 #[test]
 fn libraries_stay_plain_even_those_with_an_interpreter() {
-    assert_eq!(reason_of(&Elf { kind: 3, ..Elf::default() }), PlainReason::NotAProgram);
+    assert_eq!(reason_of(&Elf { kind: 3, ..Elf::default() }), PlainReason::SharedLibrary);
     let libc = Elf {
         kind: 3,
         interpreter: Some("/lib64/ld-linux-x86-64.so.2"),
         dynamic: vec![(DT_SONAME, 1)],
         ..Elf::default()
     };
-    assert_eq!(reason_of(&libc), PlainReason::NotAProgram);
+    assert_eq!(reason_of(&libc), PlainReason::SharedLibrary);
+}
+
+#[test]
+fn modules_objects_and_core_dumps_are_told_from_programs() {
+    let object = Elf { kind: 1, ..Elf::default() };
+    let module = with_sections(&object, &[section(".modinfo", PROGBITS, b"license=GPL\0")]);
+    for packing in [Packing::UPX, Packing::STRIP, Packing::STRIP_UPX] {
+        let of = |bytes: Vec<u8>| reason(&Question { packing, ..Question::new(&Content::from_bytes(bytes)) });
+        // With a signature behind it, as modules have.
+        let signed = [module.clone(), b"~Module signature appended~\n".to_vec()].concat();
+        assert_eq!((of(module.clone()), of(signed)), (PlainReason::KernelModule, PlainReason::KernelModule));
+        assert_eq!(of(object.bytes()), PlainReason::ObjectFile);
+        // A BPF program is an object for a processor of its own.
+        assert_eq!(of(Elf { kind: 1, machine: 247, ..Elf::default() }.bytes()), PlainReason::ObjectFile);
+        assert_eq!(of(Elf { kind: 4, ..Elf::default() }.bytes()), PlainReason::NotAProgram);
+    }
+}
+
+#[test]
+fn what_upx_has_packed_stays_as_it_is() {
+    let mut at_the_end = Elf::default().bytes();
+    let end = at_the_end.len() - 36;
+    at_the_end[end..end + 4].copy_from_slice(b"UPX!");
+    let behind_the_headers = Elf { code: b"\0\0\0\0UPX!".to_vec(), ..Elf::default() }.bytes();
+    for bytes in [at_the_end, behind_the_headers] {
+        assert_eq!(reason(&Question::new(&Content::from_bytes(bytes))), PlainReason::AlreadyPacked);
+    }
+}
+
+#[test]
+fn programs_with_privileges_are_stripped_at_most() {
+    let content = Content::from_bytes(with_sections(&Elf::default(), &droppable()));
+    let question =
+        |mode, packing| Question { mode, packing, runners: Runners::none(), ..Question::new(&content) };
+    for mode in [0o4755, 0o2755, 0o6711] {
+        let why = reason(&question(mode, Packing::UPX));
+        assert_eq!(why, PlainReason::Setuid { mode });
+        assert!(why.to_string().contains(&format!("(mode {mode:04o})")), "{why}");
+        let stripped = question(mode, Packing::STRIP).ask(None).unwrap();
+        assert!(matches!(stripped, Outcome::Packed { .. }), "{stripped}");
+    }
+    assert_eq!(reason(&question(0o1755, Packing::UPX)), PlainReason::NoPacker);
+    let xattrs = |name: &str| [(name.to_owned(), vec![1, 0, 0, 2])].into();
+    let capable = |packing| Question { xattrs: xattrs("security.capability"), ..question(0o755, packing) };
+    assert_eq!(reason(&capable(Packing::STRIP_UPX)), PlainReason::Capabilities);
+    assert!(matches!(capable(Packing::STRIP).ask(None), Ok(Outcome::Packed { .. })));
+    for packing in [Packing::UPX, Packing::STRIP] {
+        let signed = Question { xattrs: xattrs("security.ima"), ..question(0o755, packing) };
+        assert_eq!(reason(&signed), PlainReason::Signed { attribute: "security.ima".into() });
+    }
+}
+
+#[test]
+fn sections_that_nobody_knows_keep_it_unpacked() {
+    let with = |more| {
+        let mut sections = droppable();
+        sections.push(more);
+        sections.push(section(".ARM.attributes", 0x7000_0003, b"A"));
+        reason(&Question::new(&Content::from_bytes(with_sections(&Elf::default(), &sections))))
+    };
+    let why = with(section(".payload\x1b[31m", PROGBITS, b"data"));
+    assert_eq!(why, PlainReason::UnmappedSection(".payload[31m".into()));
+    for known in [section(".payload", PROGBITS, b""), section(".note.stapsdt", NOTE, b"probe")] {
+        assert_eq!(with(known), PlainReason::NoPacker);
+    }
+}
+
+#[test]
+fn a_decision_for_plain_is_followed() {
+    let content = Content::from_bytes(Elf::default().bytes());
+    let outcome = Question { packing: Packing::PLAIN, ..Question::new(&content) }.ask(None).unwrap();
+    assert_eq!((outcome.to_string().as_str(), outcome.may_be_kept()), ("plain: as decided", true));
 }
 
 #[test]
@@ -77,6 +150,12 @@ fn a_program_for_another_processor_or_class_stays_plain() {
     let why = reason(&Question::new(&arm));
     assert_eq!(why, PlainReason::OtherPlatform { expected: Platform::Amd64, machine: 40 });
     assert_eq!(reason(&Question { platform: Platform::ArmV7, ..Question::new(&arm) }), PlainReason::NoPacker);
+    let mut big_endian = Elf::default().bytes();
+    big_endian[5] = 2;
+    assert!(matches!(
+        reason(&Question::new(&Content::from_bytes(big_endian))),
+        PlainReason::NotElf(_) | PlainReason::OtherPlatform { .. } | PlainReason::NotAProgram
+    ));
     // x32: the machine of amd64 in a 32-bit file.
     let x32 = Elf { is_64: false, ..Elf::default() };
     assert!(matches!(reason_of(&x32), PlainReason::OtherPlatform { machine: 62, .. }));
@@ -116,7 +195,7 @@ fn required_packing_still_leaves_daemons_and_scripts_plain() {
     let settings = Settings { mode: Mode::Require, minimum_size: 0, ..Settings::default() };
     let content = Content::from_bytes("#!/bin/sh\n");
     let script = Question { settings: settings.clone(), ..Question::new(&content) };
-    assert_eq!(reason(&script), PlainReason::NotElf("a script".into()));
+    assert_eq!(reason(&script), PlainReason::Script);
     assert_eq!(reason(&Question { daemon: true, settings, ..Question::new(&content) }), PlainReason::Daemon);
 }
 

@@ -3,11 +3,17 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+pub mod sectioned;
+
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use kimg_core::variant::Probe;
 use kimg_core::{Content, ImagePath, MemorySink, Platform};
-use kimg_pack::{Candidate, Outcome, PackError, Runners, Settings, Upx, pack};
+use kimg_pack::{Candidate, Outcome, PackError, Packing, Runners, Settings, Upx, pack};
+use kimg_testkit::Real;
 
 /// An ELF file with one executable segment of all its bytes.
 pub struct Elf {
@@ -117,6 +123,22 @@ pub fn say_the_time() -> Vec<u8> {
     code
 }
 
+/// Code that says a text the first time it is started in a folder, and then never ends: it leaves a file behind.
+pub fn say_once(text: &str) -> Vec<u8> {
+    let say = say(text, 0);
+    let rest = u32::try_from(say.len()).unwrap();
+    // open("once", O_WRONLY | O_CREAT | O_EXCL, 0600), and to the end if that fails.
+    let mut code = vec![0x48, 0x8d, 0x3d];
+    code.extend((26 + rest + 2).to_le_bytes());
+    code.extend([0xbe, 0xc1, 0, 0, 0, 0xba, 0x80, 1, 0, 0, 0xb8, 2, 0, 0, 0, 0x0f, 0x05]);
+    code.extend([0x48, 0x85, 0xc0, 0x0f, 0x88]);
+    code.extend(rest.to_le_bytes());
+    code.extend(say);
+    code.extend([0xeb, 0xfe]);
+    code.extend(b"once\0");
+    code
+}
+
 fn end(exit: u32) -> Vec<u8> {
     let mut code = vec![0xb8, 60, 0, 0, 0, 0xbf];
     code.extend(exit.to_le_bytes());
@@ -125,15 +147,25 @@ fn end(exit: u32) -> Vec<u8> {
 }
 
 /// What a test says about a program that is to be packed; the rest is as for any.
+#[derive(Clone)]
 pub struct Question<'a> {
     pub content: &'a Content,
     pub platform: Platform,
     pub path: &'a str,
     pub probe: Option<Probe>,
     pub daemon: bool,
+    pub packing: Packing,
+    pub mode: u32,
+    pub xattrs: BTreeMap<String, Vec<u8>>,
     pub libraries: Vec<(ImagePath, Content)>,
     pub runners: Runners,
     pub settings: Settings,
+}
+
+/// With what programs are started on this machine: looked for once.
+fn runners() -> Runners {
+    static RUNNERS: OnceLock<Runners> = OnceLock::new();
+    RUNNERS.get_or_init(|| Runners::find(&std::env::var_os("PATH").unwrap_or_default())).clone()
 }
 
 impl<'a> Question<'a> {
@@ -144,8 +176,11 @@ impl<'a> Question<'a> {
             path: "/usr/bin/program",
             probe: Some(Probe::default()),
             daemon: false,
+            packing: Packing::default(),
+            mode: 0o755,
+            xattrs: BTreeMap::new(),
             libraries: Vec::new(),
-            runners: Runners::find(&std::env::var_os("PATH").unwrap_or_default()),
+            runners: runners(),
             settings: Settings { minimum_size: 0, ..Settings::default() },
         }
     }
@@ -164,15 +199,42 @@ impl<'a> Question<'a> {
 
     pub fn ask_in(&self, upx: Option<&Upx>, scratch: &Path) -> Result<Outcome, PackError> {
         let path = ImagePath::new(self.path).unwrap();
-        let candidate = Candidate {
-            path: &path,
+        pack(&self.candidate(&path), upx, &self.settings, scratch, &mut MemorySink)
+    }
+
+    pub fn candidate<'b>(&'b self, path: &'b ImagePath) -> Candidate<'b> {
+        Candidate {
+            path,
             content: self.content,
             platform: self.platform,
+            packing: self.packing,
             daemon: self.daemon,
+            mode: self.mode,
+            xattrs: &self.xattrs,
             probe: self.probe.as_ref(),
             libraries: &self.libraries,
             runners: &self.runners,
-        };
-        pack(&candidate, upx, &self.settings, scratch, &mut MemorySink)
+        }
     }
+}
+
+/// A file of a package (apk-tools: gzip streams one behind the other, which hold one tar archive).
+pub fn file_of(real: &Real, platform: Platform, package: &str, path: &str) -> Content {
+    let stream = fs_err::File::open(real.package(platform, package)).expect("the package can be read");
+    let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(stream));
+    archive.set_ignore_zeros(true);
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        if entry.path().unwrap().to_str() == Some(path) {
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).unwrap();
+            return Content::from_bytes(bytes);
+        }
+    }
+    panic!("{path} is not in {package}");
+}
+
+/// How a CNI plugin is started harmlessly.
+pub fn version_probe() -> Probe {
+    Probe { arguments: Vec::new(), environment: [("CNI_COMMAND".to_owned(), "VERSION".to_owned())].into() }
 }
