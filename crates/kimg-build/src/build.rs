@@ -146,7 +146,7 @@ impl Build<'_> {
         }
 
         let blobs = BlobStore::open(self.cache.blobs())?;
-        let options = Options { codec: self.project.codec, epoch: self.epoch };
+        let options = Options { codec: self.project.codec, epoch: self.epoch, ..Options::default() };
         let written = layers::write_layers(&images, &options, &self.cache, &blobs, self.events)?;
 
         let mut built = Vec::new();

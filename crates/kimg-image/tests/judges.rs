@@ -78,7 +78,7 @@ fn skopeo_chooses_each_platform_and_copies_its_layers() {
     if !has("skopeo") {
         return;
     }
-    for codec in [Codec::Gzip { level: 6 }, Codec::Zstd { level: 3 }] {
+    for codec in [Codec::Gzip { level: 6 }, Codec::Zstd { level: 3, window: None }] {
         let (dir, blobs) = store();
         let image = multi(&blobs, codec, "one");
         let out = dir.path().join("out");
@@ -138,7 +138,7 @@ fn skopeo_reads_every_image_of_a_docker_archive() {
     if !has("skopeo") {
         return;
     }
-    for codec in [Codec::Gzip { level: 6 }, Codec::Zstd { level: 3 }] {
+    for codec in [Codec::Gzip { level: 6 }, Codec::Zstd { level: 3, window: None }] {
         let (dir, blobs) = store();
         let [one, two] = ["one", "two"].map(|text| image(&blobs, codec, Platform::ArmV7, text));
         let images = [("acme/kubelet:v1".to_owned(), &one), ("acme/kubelet:v1-cni".to_owned(), &two)];

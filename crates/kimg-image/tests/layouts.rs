@@ -351,7 +351,7 @@ fn a_docker_archive_shares_layers_and_joins_names_of_one_image() {
 #[test]
 fn a_docker_archive_unpacks_zstd_layers() {
     let (_dir, blobs) = store();
-    let one = image(&blobs, Codec::Zstd { level: 3 }, Platform::Amd64, "one");
+    let one = image(&blobs, Codec::Zstd { level: 3, window: None }, Platform::Amd64, "one");
     let images = [("a:v1".to_owned(), &one)];
     let archive = members(&write_docker_archive(Vec::new(), &images, &blobs).unwrap());
     let manifest: serde_json::Value = serde_json::from_slice(&archive["manifest.json"]).unwrap();

@@ -1,32 +1,95 @@
-//! The compressors: their names, levels, versions and media types, and their streams in both directions.
+//! The compressors: their names, levels, windows, versions and media types.
 
 use std::fmt;
-use std::io::{self, Read, Write};
 use std::str::FromStr;
 
-use flate2::write::GzEncoder;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::LayerError;
-
-/// How a layer is compressed. Written `gzip:9` or `zstd:19`; without a level, these two are meant.
+/// How a layer is compressed. Written `gzip:9`, `zstd:19` or `zstd:19:window=64MiB`; `gzip` and `zstd` alone mean
+/// the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Codec {
     /// gzip (RFC 1952), read by everything.
     Gzip {
-        /// 1 (fast) to 9 (small).
+        /// 1 (fast) to 12 (small), libdeflate's levels.
         level: u32,
     },
     /// Zstandard (RFC 8878): smaller, but needs containerd 1.5, Docker 23, or podman.
     Zstd {
-        /// 1 (fast) to 22 (small; above 19 unpacking takes much memory).
+        /// 1 (fast) to 22 (small; above 19 both sides take much memory).
         level: i32,
+        /// How far back a match may lie. Without it, as far as the level has it: 8 MiB from level 17 to 19.
+        window: Option<Window>,
     },
+}
+
+/// How far back in a zstd frame a match may lie: the memory, in the main, that a node needs to unpack the layer.
+///
+/// A decoder must take 8 MiB (RFC 8878, 3.1.1.1.2: "recommended" for all). More than 128 MiB is refused by
+/// libzstd unless it is told otherwise (zstd.h, `ZSTD_WINDOWLOG_LIMIT_DEFAULT` 27); the decoder of containerd,
+/// Docker, podman and CRI-O stops at 512 MiB (klauspost/compress, zstd/decoder_options.go, `WithDecoderMaxWindow`,
+/// which none of them sets), its successor for Go's own library at 128 MiB. So there is none above that here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Window {
+    /// 8 MiB, which every decoder takes.
+    Mib8,
+    /// 16 MiB.
+    Mib16,
+    /// 32 MiB.
+    Mib32,
+    /// 64 MiB.
+    Mib64,
+    /// 128 MiB.
+    Mib128,
+}
+
+impl Window {
+    /// All of them, the smallest first.
+    pub const ALL: [Self; 5] = [Self::Mib8, Self::Mib16, Self::Mib32, Self::Mib64, Self::Mib128];
+
+    /// Bytes.
+    pub fn bytes(self) -> u64 {
+        1 << self.log()
+    }
+
+    /// The power of two.
+    pub(crate) fn log(self) -> u32 {
+        match self {
+            Self::Mib8 => 23,
+            Self::Mib16 => 24,
+            Self::Mib32 => 25,
+            Self::Mib64 => 26,
+            Self::Mib128 => 27,
+        }
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}MiB", self.bytes() >> 20))
+    }
+}
+
+/// The window that a level of zstd has by itself, as a power of two (zstd 1.5.7, `lib/compress/clevels.h`).
+pub(crate) fn own_window(level: i32) -> u32 {
+    match level {
+        ..=1 => 19,
+        2 => 20,
+        3..=8 => 21,
+        9..=16 => 22,
+        17..=19 => 23,
+        20 => 25,
+        21 => 26,
+        22.. => 27,
+    }
 }
 
 /// A text that names no codec.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a codec: expected gzip, gzip:1 to gzip:9, zstd, or zstd:1 to zstd:22")]
+#[error(
+    "`{text}` is not a codec: expected gzip, gzip:1 to gzip:12, zstd, zstd:1 to zstd:22, or zstd with a level \
+     and a window of 8, 16, 32, 64 or 128 MiB, like zstd:19:window=64MiB"
+)]
 pub struct CodecError {
     text: String,
 }
@@ -49,7 +112,7 @@ impl Codec {
     /// The pinned versions of the crates that compress. A test compares them with `Cargo.lock`.
     pub fn version(self) -> &'static str {
         match self {
-            Self::Gzip { .. } => "flate2 1.1.11, zlib-rs 0.6.8",
+            Self::Gzip { .. } => "libdeflater 1.26.1, libdeflate-sys 1.26.1",
             Self::Zstd { .. } => "zstd 0.14.3, zstd-safe 8.2.0, zstd-sys 2.1.2+zstd.1.5.7",
         }
     }
@@ -65,7 +128,8 @@ impl fmt::Display for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gzip { level } => f.pad(&format!("gzip:{level}")),
-            Self::Zstd { level } => f.pad(&format!("zstd:{level}")),
+            Self::Zstd { level, window: None } => f.pad(&format!("zstd:{level}")),
+            Self::Zstd { level, window: Some(window) } => f.pad(&format!("zstd:{level}:window={window}")),
         }
     }
 }
@@ -74,23 +138,37 @@ impl FromStr for Codec {
     type Err = CodecError;
 
     fn from_str(text: &str) -> Result<Self, CodecError> {
-        let (name, level) = text.split_once(':').map_or((text, None), |(name, level)| (name, Some(level)));
-        let level = match level {
-            None => None,
-            // Only the way `Display` writes it: `+9` and `09` would be two more names for one codec.
-            Some(digits) => match digits.parse::<u8>() {
-                Ok(level) if level.to_string() == digits => Some(level),
-                _ => return Err(CodecError { text: text.to_owned() }),
-            },
+        let parts: Vec<&str> = text.split(':').collect();
+        let codec = match parts[..] {
+            ["gzip"] => Some(Self::default()),
+            ["gzip", "max"] => Some(Self::Gzip { level: 12 }),
+            ["gzip", level] => number(level, 12).map(|level| Self::Gzip { level: level.into() }),
+            ["zstd"] => Some(Self::Zstd { level: 19, window: None }),
+            ["zstd", level] => {
+                number(level, 22).map(|level| Self::Zstd { level: level.into(), window: None })
+            }
+            ["zstd", level, window] => {
+                number(level, 22).zip(self::window(window)).map(|(level, window)| {
+                    let level = level.into();
+                    // The level's own is said by saying nothing.
+                    let window = Some(window).filter(|window| window.log() != own_window(level));
+                    Self::Zstd { level, window }
+                })
+            }
+            _ => None,
         };
-        match (name, level) {
-            ("gzip", None) => Ok(Self::default()),
-            ("gzip", Some(level @ 1..=9)) => Ok(Self::Gzip { level: level.into() }),
-            ("zstd", None) => Ok(Self::Zstd { level: 19 }),
-            ("zstd", Some(level @ 1..=22)) => Ok(Self::Zstd { level: level.into() }),
-            _ => Err(CodecError { text: text.to_owned() }),
-        }
+        codec.ok_or_else(|| CodecError { text: text.to_owned() })
     }
+}
+
+/// A level from 1 to `max`, only the way `Display` writes it: `+9` and `09` would be two more names for one codec.
+fn number(digits: &str, max: u8) -> Option<u8> {
+    digits.parse().ok().filter(|level: &u8| (1..=max).contains(level) && level.to_string() == digits)
+}
+
+fn window(text: &str) -> Option<Window> {
+    let size = text.strip_prefix("window=")?;
+    Window::ALL.into_iter().find(|window| window.to_string() == size)
 }
 
 impl Serialize for Codec {
@@ -105,109 +183,24 @@ impl<'de> Deserialize<'de> for Codec {
     }
 }
 
-/// The compressor gets pieces of this size, whatever came in: what it makes of them must not depend on how
-/// the contents happened to be read.
-const PIECE: usize = 128 * 1024;
-
-/// A compressing writer.
-pub(crate) struct Encoder<W: Write> {
-    stream: Stream<W>,
-    piece: Vec<u8>,
-}
-
-enum Stream<W: Write> {
-    Gzip(GzEncoder<W>),
-    Zstd(zstd::Encoder<'static, W>),
-}
-
-impl<W: Write> Encoder<W> {
-    pub(crate) fn new(codec: Codec, out: W) -> io::Result<Self> {
-        let stream = match codec {
-            Codec::Gzip { level } => Stream::Gzip(
-                flate2::GzBuilder::new()
-                    .mtime(0)
-                    .operating_system(255)
-                    .write(out, flate2::Compression::new(level)),
-            ),
-            Codec::Zstd { level } => {
-                let mut encoder = zstd::Encoder::new(out, level)?;
-                encoder.include_checksum(true)?;
-                encoder.include_contentsize(false)?;
-                Stream::Zstd(encoder)
-            }
-        };
-        Ok(Self { stream, piece: Vec::with_capacity(PIECE) })
-    }
-
-    fn feed(&mut self) -> io::Result<()> {
-        match &mut self.stream {
-            Stream::Gzip(encoder) => encoder.write_all(&self.piece)?,
-            Stream::Zstd(encoder) => encoder.write_all(&self.piece)?,
-        }
-        self.piece.clear();
-        Ok(())
-    }
-
-    pub(crate) fn finish(mut self) -> io::Result<W> {
-        self.feed()?;
-        match self.stream {
-            Stream::Gzip(encoder) => encoder.finish(),
-            Stream::Zstd(encoder) => encoder.finish(),
-        }
-    }
-}
-
-impl<W: Write> Write for Encoder<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(PIECE - self.piece.len());
-        self.piece.extend_from_slice(&bytes[..taken]);
-        if self.piece.len() == PIECE {
-            self.feed()?;
-        }
-        Ok(taken)
-    }
-
-    /// Does nothing: a flush in the middle would change the compressed bytes.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// The largest zstd window that is unpacked: 128 MiB of memory, zstd's own default bound.
-const MAX_WINDOW_LOG: u32 = 27;
-
-/// The archive inside a layer blob, as a stream. Nothing is bounded here: a small blob can give any number of bytes.
-///
-/// # Errors
-/// [`LayerError::MediaType`] for anything but tar, plain or with gzip or zstd, in OCI's and Docker's names.
-pub fn decode<'a, R: Read + 'a>(blob: R, media_type: &str) -> Result<Box<dyn Read + 'a>, LayerError> {
-    match media_type {
-        "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => {
-            Ok(Box::new(io::BufReader::new(blob)))
-        }
-        "application/vnd.oci.image.layer.v1.tar+gzip"
-        | "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
-            // Several members are one stream (RFC 1952, 2.2): parallel compressors write them so.
-            Ok(Box::new(flate2::read::MultiGzDecoder::new(blob)))
-        }
-        "application/vnd.oci.image.layer.v1.tar+zstd" => {
-            let mut decoder = zstd::Decoder::new(blob).map_err(LayerError::Read)?;
-            decoder.window_log_max(MAX_WINDOW_LOG).map_err(LayerError::Read)?;
-            Ok(Box::new(decoder))
-        }
-        _ => Err(LayerError::MediaType(media_type.chars().take(200).collect())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_codec_is_read_as_it_is_written() {
-        for (text, canonical) in
-            [("gzip", "gzip:9"), ("gzip:1", "gzip:1"), ("zstd", "zstd:19"), ("zstd:3", "zstd:3")]
-        {
+        for (text, canonical) in [
+            ("gzip", "gzip:9"),
+            ("gzip:1", "gzip:1"),
+            ("gzip:max", "gzip:12"),
+            ("zstd", "zstd:19"),
+            ("zstd:3", "zstd:3"),
+            ("zstd:3:window=8MiB", "zstd:3:window=8MiB"),
+            ("zstd:19:window=8MiB", "zstd:19"),
+            ("zstd:19:window=64MiB", "zstd:19:window=64MiB"),
+            ("zstd:22:window=64MiB", "zstd:22:window=64MiB"),
+            ("zstd:22:window=128MiB", "zstd:22"),
+        ] {
             let codec: Codec = text.parse().unwrap();
             assert_eq!(codec.to_string(), canonical);
             assert_eq!(canonical.parse(), Ok(codec));
@@ -216,10 +209,33 @@ mod tests {
     }
 
     #[test]
-    fn levels_that_do_not_exist_and_second_spellings_are_refused() {
+    fn levels_and_windows_that_do_not_exist_and_second_spellings_are_refused() {
         for text in [
-            "", "gzip:", "gzip:0", "gzip:10", "gzip:09", "gzip:+9", "zstd:0", "zstd:23", "zstd:-3", "xz",
+            "",
+            "gzip:",
+            "gzip:0",
+            "gzip:13",
+            "gzip:09",
+            "gzip:+9",
+            "gzip:Max",
+            "zstd:0",
+            "zstd:23",
+            "zstd:-3",
+            "zstd:max",
+            "xz",
             "GZIP",
+            "gzip:9:window=8MiB",
+            "zstd:window=64MiB",
+            "zstd:19:",
+            "zstd:19:64MiB",
+            "zstd:19:window=",
+            "zstd:19:window=4MiB",
+            "zstd:19:window=48MiB",
+            "zstd:19:window=256MiB",
+            "zstd:19:window=64",
+            "zstd:19:window=64mib",
+            "zstd:19:window=64MiB:",
+            "zstd:19:window=064MiB",
         ] {
             assert!(text.parse::<Codec>().is_err(), "{text}");
         }
@@ -228,33 +244,12 @@ mod tests {
     #[test]
     fn the_versions_in_the_cache_key_are_the_ones_that_are_compiled_in() {
         let lock = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock")).unwrap();
-        for codec in [Codec::default(), Codec::Zstd { level: 19 }] {
+        for codec in [Codec::default(), "zstd".parse().unwrap()] {
             for pinned in codec.version().split(", ") {
                 let (name, version) = pinned.split_once(' ').unwrap();
                 let line = format!("name = \"{name}\"\nversion = \"{version}\"\n");
                 assert!(lock.contains(&line), "Cargo.lock holds another version of {name} than {version}");
                 assert_eq!(lock.matches(&format!("name = \"{name}\"\n")).count(), 1, "{name} is there twice");
-            }
-        }
-    }
-
-    #[test]
-    fn the_compressed_bytes_do_not_depend_on_how_the_input_was_cut() {
-        let input: Vec<u8> =
-            (0..700_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 20).to_le_bytes()).collect();
-        for codec in [Codec::Gzip { level: 1 }, Codec::Gzip { level: 9 }, Codec::Zstd { level: 3 }] {
-            let compress = |cut: usize| {
-                let mut encoder = Encoder::new(codec, Vec::new()).unwrap();
-                for piece in input.chunks(cut) {
-                    encoder.write_all(piece).unwrap();
-                    encoder.flush().unwrap();
-                }
-                encoder.finish().unwrap()
-            };
-            let whole = compress(input.len());
-            assert!(whole.len() < input.len());
-            for cut in [511, 65_536, PIECE + 1] {
-                assert!(compress(cut) == whole, "{codec} cut at {cut}");
             }
         }
     }

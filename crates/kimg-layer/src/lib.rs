@@ -21,7 +21,7 @@
 //!     (ImagePath::new("/etc")?, Entry::directory(Origin::generated("example"))),
 //!     (ImagePath::new("/etc/motd")?, motd),
 //! ]);
-//! let options = Options { codec: "gzip:9".parse::<Codec>()?, epoch: Some(0) };
+//! let options = Options { codec: "gzip:9".parse::<Codec>()?, epoch: Some(0), ..Options::default() };
 //! let (bytes, info) = kimg_layer::write(&entries, &options, Vec::new())?;
 //! assert_eq!(info.size, bytes.len() as u64);
 //!
@@ -55,8 +55,12 @@
 
 mod blobs;
 mod codec;
+mod decode;
+mod encode;
 mod error;
 mod header;
+mod members;
+mod order;
 mod pax;
 mod plan;
 mod read;
@@ -64,8 +68,10 @@ mod tar;
 mod write;
 
 pub use blobs::BlobStore;
-pub use codec::{Codec, CodecError, decode};
+pub use codec::{Codec, CodecError, Window};
+pub use decode::decode;
 pub use error::LayerError;
+pub use order::{Order, OrderError};
 pub use plan::key;
 pub use read::{Limits, read};
 pub use tar::TarWriter;
@@ -81,8 +87,10 @@ pub type Entries = BTreeMap<ImagePath, Entry>;
 /// How a layer is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The compressor and its level.
+    /// The compressor, its level and its window.
     pub codec: Codec,
+    /// What is written after what.
+    pub order: Order,
     /// Seconds since 1970: times later than this are set to it (`SOURCE_DATE_EPOCH`).
     pub epoch: Option<u64>,
 }

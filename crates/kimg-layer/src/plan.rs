@@ -1,14 +1,14 @@
-//! What will be written, in order: hard links found, times clamped. The bytes and the cache key both come from it.
+//! What will be written: hard links found, times clamped. The bytes and the cache key both come from it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use kimg_core::{Digest, DigestWriter, Entry, ImagePath, Kind};
+use kimg_core::{Content, Digest, DigestWriter, Entry, ImagePath, Kind};
 
 use crate::{Entries, LayerError, Options};
 
 /// Changes whenever the writer makes other bytes of the same entries. It is part of every [`key`].
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// One entry as it will be written.
 pub(crate) struct Planned<'a> {
@@ -20,9 +20,20 @@ pub(crate) struct Planned<'a> {
     pub(crate) link: Option<&'a ImagePath>,
 }
 
+impl<'a> Planned<'a> {
+    /// The bytes that follow the header.
+    pub(crate) fn content(&self) -> Option<&'a Content> {
+        match (&self.entry.kind, self.link) {
+            (Kind::File { content, .. }, None) => Some(content),
+            _ => None,
+        }
+    }
+}
+
 /// Everything that files must have in common to be one file with several names.
 type Identity<'a> = (&'a ImagePath, Digest, u32, u32, u32, u64, &'a BTreeMap<String, Vec<u8>>);
 
+/// Every entry, in the order of the paths.
 pub(crate) fn plan<'a>(entries: &'a Entries, options: &Options) -> Vec<Planned<'a>> {
     let mut first: BTreeMap<Identity<'a>, &'a ImagePath> = BTreeMap::new();
     let clamp = |time: u64| options.epoch.map_or(time, |epoch| time.min(epoch));
@@ -80,7 +91,7 @@ fn problem(entries: &Entries, path: &ImagePath, entry: &Entry) -> Option<String>
 }
 
 /// Everything that decides a layer's bytes, as one digest: each header field and content digest, the codec with
-/// its level and pinned version, and the version of this writer. The same key means the same bytes;
+/// its level and pinned version, the order, and the version of this writer. The same key means the same bytes;
 /// nothing is read or compressed for it.
 pub fn key(entries: &Entries, options: &Options) -> Digest {
     let mut out = Description(DigestWriter::new(io::sink()));
@@ -88,6 +99,7 @@ pub fn key(entries: &Entries, options: &Options) -> Digest {
     out.number(FORMAT.into());
     out.text(&options.codec.to_string());
     out.text(options.codec.version());
+    out.text(&options.order.to_string());
     for Planned { path, entry, mtime, link } in plan(entries, options) {
         out.text(path.as_str());
         for number in [entry.mode.into(), entry.uid.into(), entry.gid.into(), mtime] {

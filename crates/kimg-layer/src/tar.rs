@@ -47,8 +47,13 @@ impl<W: Write> TarWriter<W> {
         Ok(self.out)
     }
 
-    pub(crate) fn header(&mut self, header: &Header<'_>) -> Result<(), LayerError> {
-        self.out.write_all(&header.encode()).map_err(LayerError::Output)
+    fn header(&mut self, header: &Header<'_>) -> Result<(), LayerError> {
+        self.encoded(&header.encode())
+    }
+
+    /// A header as it is.
+    pub(crate) fn encoded(&mut self, header: &[u8]) -> Result<(), LayerError> {
+        self.out.write_all(header).map_err(LayerError::Output)
     }
 
     pub(crate) fn body<E: From<LayerError>>(

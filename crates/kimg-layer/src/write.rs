@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
-use kimg_core::{Digest, DigestWriter, ImagePath, Kind};
+use kimg_core::{Content, Digest, DigestWriter, ImagePath, Kind};
 use serde::{Deserialize, Serialize};
 
-use crate::codec::Encoder;
-use crate::header::Header;
+use crate::encode::Encoder;
+use crate::header::{BLOCK, Header, padding};
+use crate::order::in_order;
 use crate::pax::{Records, XATTR};
 use crate::plan::{Planned, check, plan};
 use crate::{Entries, LayerError, Options, TarWriter};
@@ -28,16 +29,28 @@ pub struct LayerInfo {
 
 /// Writes a layer. Contents are streamed and verified on the way; memory stays bounded by the compressor's.
 ///
+/// gzip's blocks are compressed on the threads of the rayon pool that this is called in, or of the global one
+/// (`ThreadPool::install` chooses another); zstd takes only the caller's thread. So layers that are written at once in
+/// one pool share its threads, and its size bounds what all of them together take.
+///
 /// The module documentation says what decides the bytes. On an error, `out` holds a useless beginning.
 ///
 /// # Errors
 /// An entry that no archive can hold, a content that can't be read or has changed, an output that takes no more.
 pub fn write<W: Write>(entries: &Entries, options: &Options, out: W) -> Result<(W, LayerInfo), LayerError> {
     check(entries)?;
-    let encoder = Encoder::new(options.codec, DigestWriter::new(out)).map_err(LayerError::Output)?;
+    let planned = in_order(plan(entries, options), options.order)?;
+    let encoder =
+        Encoder::new(options.codec, size(&planned), DigestWriter::new(out)).map_err(LayerError::Output)?;
     let mut archive = TarWriter::new(DigestWriter::new(encoder));
-    for planned in plan(entries, options) {
-        write_entry(&mut archive, &planned)?;
+    for planned in &planned {
+        archive.encoded(&header(planned))?;
+        if let Some(content) = planned.content() {
+            archive.body(planned.path, content.size(), |out| {
+                let path = planned.path.clone();
+                content.copy_to(out).map_err(|source| LayerError::Content { path, source })
+            })?;
+        }
     }
     let (encoder, diff_id, tar_size) = archive.finish()?.finish();
     let (mut out, digest, size) = encoder.finish().map_err(LayerError::Output)?.finish();
@@ -46,33 +59,38 @@ pub fn write<W: Write>(entries: &Entries, options: &Options, out: W) -> Result<(
     Ok((out, LayerInfo { media_type, digest, size, diff_id, tar_size }))
 }
 
-fn write_entry<W: Write>(archive: &mut TarWriter<W>, planned: &Planned<'_>) -> Result<(), LayerError> {
+/// The bytes that the archive will have.
+fn size(planned: &[Planned<'_>]) -> u64 {
+    let entry = |planned: &Planned<'_>| {
+        let content = planned.content().map_or(0, Content::size);
+        (header(planned).len() + padding(content)) as u64 + content
+    };
+    planned.iter().map(entry).sum::<u64>() + 2 * BLOCK as u64
+}
+
+fn header(planned: &Planned<'_>) -> Vec<u8> {
     let Planned { path, entry, mtime, link } = planned;
     let xattrs = entry.xattrs.iter();
     let records: Records = xattrs.map(|(name, value)| (format!("{XATTR}{name}"), value.clone())).collect();
     let name = name(path, entry.is_directory());
-    let header = Header {
+    let (kind, link, size) = match (&entry.kind, link) {
+        (Kind::Directory, _) => (b'5', "", 0),
+        (Kind::Symlink { target }, _) => (b'2', target.as_str(), 0),
+        (Kind::File { .. }, Some(first)) => (b'1', first.relative(), 0),
+        (Kind::File { content, .. }, None) => (b'0', "", content.size()),
+    };
+    Header {
         name: &name,
+        kind,
         mode: entry.mode,
         uid: entry.uid.into(),
         gid: entry.gid.into(),
+        size,
         mtime: *mtime,
+        link,
         records,
-        ..Header::default()
-    };
-    match (&entry.kind, link) {
-        (Kind::Directory, _) => archive.header(&Header { kind: b'5', ..header }),
-        (Kind::Symlink { target }, _) => archive.header(&Header { kind: b'2', link: target, ..header }),
-        (Kind::File { .. }, Some(first)) => {
-            archive.header(&Header { kind: b'1', link: first.relative(), ..header })
-        }
-        (Kind::File { content, .. }, None) => {
-            archive.header(&Header { kind: b'0', size: content.size(), ..header })?;
-            archive.body(path, content.size(), |out| {
-                content.copy_to(out).map_err(|source| LayerError::Content { path: (*path).clone(), source })
-            })
-        }
     }
+    .encode()
 }
 
 /// `usr/bin/x`, `usr/`, and `./` for the root.

@@ -2,26 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+mod outside;
+
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
 use kimg_core::{Content, Entry, ImagePath, Kind, Origin};
 use kimg_layer::{Codec, Entries, Options, write};
-
-/// Says visibly that a test can't run here; where everything must run, that is an error.
-fn skip(why: &str) {
-    assert!(std::env::var_os("KIMG_REQUIRE_ALL").is_none_or(|v| v != "1"), "KIMG_REQUIRE_ALL: {why}");
-    println!("SKIPPED: {why}");
-}
-
-fn has(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").output().is_ok();
-    if !found {
-        skip(&format!("{program} is not installed"));
-    }
-    found
-}
+use outside::{has, run, skip};
 
 fn is_root() -> bool {
     let root = fs_err::metadata("/proc/self").unwrap().uid() == 0;
@@ -29,13 +18,6 @@ fn is_root() -> bool {
         skip("only root can set owners and security attributes");
     }
     root
-}
-
-fn run(command: &mut Command) -> String {
-    let output = command.env("TZ", "UTC").env("LC_ALL", "C.UTF-8").output().unwrap();
-    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && err.is_empty(), "{command:?}: {}: {err}", output.status);
-    out
 }
 
 fn path(text: &str) -> ImagePath {
@@ -71,7 +53,7 @@ fn sample() -> Entries {
 }
 
 fn stored(dir: &Path, codec: Codec) -> std::path::PathBuf {
-    let (bytes, _) = write(&sample(), &Options { codec, epoch: None }, Vec::new()).unwrap();
+    let (bytes, _) = write(&sample(), &Options { codec, ..Options::default() }, Vec::new()).unwrap();
     let file = dir.join("layer.tar");
     fs_err::write(&file, bytes).unwrap();
     file
@@ -84,7 +66,9 @@ fn gnu_tar_lists_every_entry_as_it_was_meant() {
     }
     let dir = tempfile::tempdir().unwrap();
     let mut listings = Vec::new();
-    for (codec, flag) in [(Codec::Gzip { level: 9 }, "--gzip"), (Codec::Zstd { level: 3 }, "--zstd")] {
+    for (codec, flag) in
+        [(Codec::Gzip { level: 9 }, "--gzip"), (Codec::Zstd { level: 3, window: None }, "--zstd")]
+    {
         let file = stored(dir.path(), codec);
         let list = ["--list", "--verbose", "--numeric-owner", "--quoting-style=literal", flag, "--file"];
         listings.push(run(Command::new("tar").args(list).arg(file)));

@@ -6,10 +6,10 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use kimg_core::{Content, ContentSource, Digest, Entry, ImagePath, Kind, MemorySink, Origin, ReadSeek};
-use kimg_layer::{Codec, Entries, LayerError, LayerInfo, Limits, Options, key, read, write};
+use kimg_layer::{Codec, Entries, LayerError, LayerInfo, Limits, Options, Order, Window, key, read, write};
 use proptest::prelude::*;
 
-const FAST: Options = Options { codec: Codec::Gzip { level: 1 }, epoch: None };
+const FAST: Options = Options { codec: Codec::Gzip { level: 1 }, order: Order::Alike, epoch: None };
 
 fn path(text: &str) -> ImagePath {
     ImagePath::new(text).unwrap()
@@ -51,9 +51,9 @@ fn the_info_describes_the_bytes() {
     let entries = Entries::from([(path("/x"), file("abc"))]);
     for (codec, media) in [
         (Codec::Gzip { level: 9 }, "application/vnd.oci.image.layer.v1.tar+gzip"),
-        (Codec::Zstd { level: 3 }, "application/vnd.oci.image.layer.v1.tar+zstd"),
+        (Codec::Zstd { level: 3, window: None }, "application/vnd.oci.image.layer.v1.tar+zstd"),
     ] {
-        let (blob, info) = layer(&entries, &Options { codec, epoch: None });
+        let (blob, info) = layer(&entries, &Options { codec, ..Options::default() });
         let mut tar = Vec::new();
         kimg_layer::decode(&blob[..], media).unwrap().read_to_end(&mut tar).unwrap();
         let expected = LayerInfo {
@@ -86,9 +86,11 @@ fn the_bytes_of_a_layer_are_what_they_were_in_the_last_version() {
     ]);
     entries.insert(path(&format!("/bin/{}", "é".repeat(60))), file("long"));
     entries.get_mut("/bin/sh").unwrap().mtime = 1_700_000_000;
-    let (_, info) = layer(&entries, &Options { codec: Codec::default(), epoch: Some(1_600_000_000) });
-    let (_, zstd) =
-        layer(&entries, &Options { codec: Codec::Zstd { level: 19 }, epoch: Some(1_600_000_000) });
+    let of = |codec: &str| {
+        let codec = codec.parse().unwrap();
+        layer(&entries, &Options { codec, epoch: Some(1_600_000_000), ..Options::default() }).1
+    };
+    let (info, zstd) = (of("gzip"), of("zstd"));
     assert_eq!(info.diff_id, zstd.diff_id);
     assert_eq!(
         info.diff_id.to_string(),
@@ -96,11 +98,11 @@ fn the_bytes_of_a_layer_are_what_they_were_in_the_last_version() {
     );
     assert_eq!(
         info.digest.to_string(),
-        "sha256:527ebfb4fea5cc951c1f15d1bdcfea0a6094c96687f75322ac86ca70780bda64"
+        "sha256:da98c710362b8fc7b4de44b064c38b713a38d096a4766c1fca8a2ae15297d8dd"
     );
     assert_eq!(
         zstd.digest.to_string(),
-        "sha256:f24eeb3616129c7d3d09e21ee56c9251111400cf439c74662000484325d2519e"
+        "sha256:1b8d9bd364f677f6dd807a861581aa48f09ada6f96fc9e1f996075975047af21"
     );
 }
 
@@ -225,6 +227,18 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         .prop_map(|(entry, mode, uid, gid, mtime, xattrs)| Entry { mode, uid, gid, mtime, xattrs, ..entry })
 }
 
+fn any_codec() -> impl Strategy<Value = Codec> {
+    let window = prop::option::of(prop::sample::select(&Window::ALL));
+    prop_oneof![
+        (1_u32..=12).prop_map(|level| Codec::Gzip { level }),
+        (1..=22, window).prop_map(|(level, window)| Codec::Zstd { level, window }),
+    ]
+}
+
+fn any_order() -> impl Strategy<Value = Order> {
+    prop::sample::select(vec![Order::Path, Order::Alike])
+}
+
 /// Entries with names of every length. Only folders hold other entries.
 fn any_entries() -> impl Strategy<Value = Vec<(ImagePath, Entry)>> {
     let name = prop_oneof!["[a-c.]{1,3}", "[a-zé]{90,120}"].prop_filter("a name", |n| n != "." && n != "..");
@@ -247,10 +261,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_written_is_read_back(entries in any_entries(), zstd in any::<bool>()) {
+    fn what_is_written_is_read_back(entries in any_entries(), codec in any_codec(), order in any_order()) {
         let mut entries: Entries = entries.into_iter().collect();
-        let codec = if zstd { Codec::Zstd { level: 1 } } else { Codec::Gzip { level: 1 } };
-        let (blob, info) = layer(&entries, &Options { codec, epoch: None });
+        let (blob, info) = layer(&entries, &Options { codec, order, epoch: None });
         let (mut back, diff_id) = read(&blob[..], &info.media_type, &Limits::default(), &mut MemorySink).unwrap();
         prop_assert_eq!(diff_id, info.diff_id);
         for entry in back.values_mut().chain(entries.values_mut()) {
@@ -321,9 +334,16 @@ proptest! {
 }
 
 #[test]
-fn the_codec_and_its_level_are_part_of_the_key() {
+fn the_codec_its_level_its_window_and_the_order_are_part_of_the_key() {
     let entries = Entries::from([(path("/x"), file("abc"))]);
-    let of = |codec: &str| key(&entries, &Options { codec: codec.parse().unwrap(), epoch: None });
-    assert_eq!(of("gzip"), of("gzip:9"));
-    assert!(of("gzip:9") != of("gzip:8") && of("gzip:9") != of("zstd:9") && of("zstd:9") != of("zstd:10"));
+    let of =
+        |codec: &str, order| key(&entries, &Options { codec: codec.parse().unwrap(), order, epoch: None });
+    assert_eq!(of("gzip", Order::Path), of("gzip:9", Order::Path));
+    let mut keys: Vec<Digest> = ["gzip:8", "gzip:9", "zstd:9", "zstd:10", "zstd:10:window=64MiB"]
+        .iter()
+        .flat_map(|codec| [of(codec, Order::Path), of(codec, Order::Alike)])
+        .collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), 10);
 }

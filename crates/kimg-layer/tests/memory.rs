@@ -46,7 +46,7 @@ fn a_large_file_streams_through() {
         ImagePath::new("/x").unwrap(),
         Entry::file(content, 0o644, Origin::generated("test")),
     )]);
-    let options = Options { codec: Codec::Gzip { level: 1 }, epoch: None };
+    let options = Options { codec: Codec::Gzip { level: 1 }, ..Options::default() };
     let before = peak_memory();
     let (_, info) = write(&entries, &options, io::sink()).unwrap();
     assert_eq!(info.tar_size, large.size + 3 * 512);

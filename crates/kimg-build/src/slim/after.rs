@@ -36,7 +36,7 @@ impl Slim {
         let asked = told(&wanted);
         wanted.links.extend(roots::shortcuts(&before.tree, |path| found.closure().contains(path)));
         let entries = entries(before, &found, &wanted)?;
-        let options = Options { codec: self.codec, epoch: self.epoch };
+        let options = Options { codec: self.codec, epoch: self.epoch, ..Options::default() };
         let layer = blobs.put_layer(&entries, &options).map_err(crate::BuildError::from)?;
 
         let all = Sum::of(before.tree.iter().map(|(_, entry)| entry));

@@ -32,7 +32,8 @@ fn base() -> Entries {
 }
 
 pub(crate) fn layer(blobs: &BlobStore, codec: Codec, entries: &Entries) -> ImageLayer {
-    let info = blobs.put_layer(entries, &Options { codec, epoch: Some(CREATED) }).unwrap();
+    let info =
+        blobs.put_layer(entries, &Options { codec, epoch: Some(CREATED), ..Options::default() }).unwrap();
     ImageLayer { info, created_by: "kimg: test".into(), comment: Some("a layer".into()) }
 }
 

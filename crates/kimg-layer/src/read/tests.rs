@@ -104,8 +104,8 @@ fn a_small_blob_that_unpacks_without_end_is_given_up() {
 #[test]
 fn damaged_compressed_data_is_malformed_and_no_disk_error() {
     use kimg_core::{Classified, ErrorClass};
-    for codec in [crate::Codec::Gzip { level: 6 }, crate::Codec::Zstd { level: 3 }] {
-        let options = crate::Options { codec, epoch: None };
+    for codec in ["gzip:6", "zstd:3"].map(|codec| codec.parse().unwrap()) {
+        let options = crate::Options { codec, ..crate::Options::default() };
         let (mut blob, info) = crate::write(&Entries::new(), &options, Vec::new()).unwrap();
         assert!(read(&blob[..], &info.media_type, &Limits::default(), &mut MemorySink).is_ok());
         // The checksum lies at the end, behind the end of the archive.
