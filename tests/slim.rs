@@ -12,7 +12,7 @@ use std::process::Command;
 use assert_cmd::Command as Kimg;
 use kimg_core::{Digest, Platform};
 use kimg_testkit::{
-    Layout, Root, TempDir, both, debian_root, run, skopeo_copy, superuser, tool, umoci_unpack,
+    Layout, Root, TempDir, both, debian_root, run, skopeo_copy, superuser, tool, umoci_stack, umoci_unpack,
 };
 use serde_json::Value;
 
@@ -346,4 +346,78 @@ fn an_image_is_never_put_in_the_place_of_the_one_it_comes_from() {
     assert!(program::files(layout.folder()).len() > before.len());
     let none = program::failure(slim(folder.path(), &one).args(["-o", "out", "--arch", "armv6"]), 13);
     assert!(none.contains("has no image for linux/arm/v6") && none.contains("linux/arm/v7"), "{none}");
+}
+
+/// A layout `images` as others make them, under the name `a`: Alpine's base, over it layers that GNU tar wrote, with a hard
+/// link to a file of the base, a sparse file, a device and a pipe.
+fn foreign() -> Option<TempDir> {
+    let real = kimg_testkit::real()?;
+    if !superuser() {
+        return None;
+    }
+    let folder = program::folder();
+    let script = r#"
+gzip -dc "$1" > base.tar; mkdir -p top/bin top/usr/local/bin top/usr/share top/dev
+tar -xf base.tar -C top ./bin/busybox; ln top/bin/busybox top/usr/local/bin/uname
+truncate -s 3M top/usr/share/sparse; printf 'far behind' >> top/usr/share/sparse
+mknod -m 666 top/dev/null c 1 3; mkfifo top/dev/pipe
+tar -cf link.tar -C top bin/busybox usr/local/bin/uname; tar --delete -f link.tar bin/busybox
+tar --format=posix --sparse --hole-detection=raw --numeric-owner -cf top.tar -C top usr/share dev
+"#;
+    run(Command::new("sh")
+        .args(["-ec", script, "sh"])
+        .arg(real.minirootfs(Platform::Amd64))
+        .current_dir(folder.path()));
+    let layers = ["base.tar", "link.tar", "top.tar"].map(|layer| folder.path().join(layer));
+    umoci_stack(&folder.path().join("images"), "a", &layers)?;
+    Some(folder)
+}
+
+#[test]
+fn hard_links_into_other_layers_and_sparse_files_are_read_as_umoci_unpacks_them() {
+    let Some(folder) = foreign() else { return };
+    let at = |name: &str| folder.path().join(name);
+    let words = ["--root", "uname", "--keep", "/usr/share/sparse", "-o", "type=oci,dest=out", "--tag", "a:1"];
+    let told = told(slim(folder.path(), "oci:images:a").args(words));
+    let kept = kept(&told);
+    assert!(kept.contains("/usr/local/bin/uname") && !kept.contains("/bin/busybox"), "{kept:?}");
+    let passed = serde_json::json!([
+        { "path": "/dev/null", "why": "a device" },
+        { "path": "/dev/pipe", "why": "a named pipe" },
+    ]);
+    assert_eq!(told["passed_over"], passed);
+
+    let unpacked =
+        |layout: &str, name: &str, to: &str| umoci_unpack(&at(layout), name, Platform::Amd64, &at(to));
+    let (Some(before), Some(after)) = (unpacked("images", "a", "before"), unpacked("out", "a:1", "after"))
+    else {
+        return;
+    };
+    for path in ["/usr/local/bin/uname", "/usr/share/sparse"] {
+        let digest = |root: &Root| Digest::of(fs_err::read(root.on_disk(path)).unwrap());
+        assert_eq!(digest(&before), digest(&after), "{path}");
+    }
+    assert_eq!(fs_err::metadata(after.on_disk("/usr/share/sparse")).unwrap().len(), (3 << 20) + 10);
+    assert_eq!(started(&after, &["uname"]).unwrap(), "Linux");
+}
+
+#[test]
+fn a_device_is_refused_where_it_would_stay_and_two_images_that_differ_in_one_are_not_called_equal() {
+    let Some(folder) = foreign() else { return };
+    let words = ["--root", "uname", "--keep", "/dev", "-o", "out"];
+    let refused = program::failure(slim(folder.path(), "oci:images:a").args(words), 2);
+    assert!(refused.contains("`--keep /dev` would keep `/dev/null`, which is a device"), "{refused}");
+    assert!(refused.contains("--allow-unresolved"), "{refused}");
+    assert!(!folder.path().join("out").exists(), "nothing is written");
+    let allowed = told(slim(folder.path(), "oci:images:a").args(words).arg("--allow-unresolved"));
+    assert!(allowed["notes"].to_string().contains("passes `/dev/null` over, a device"), "{allowed}");
+
+    let diff = |b: &str| {
+        let mut kimg = program::kimg(folder.path());
+        kimg.args(["diff", "oci:images:a", b, "--exit-code"]);
+        kimg
+    };
+    program::success(&mut diff("oci:images:a"));
+    let differs = program::failure(&mut diff("oci:out"), 11);
+    assert!(differs.contains("`/dev/null` is a device that differs between the two"), "{differs}");
 }

@@ -7,7 +7,8 @@
 //! | --- | --- |
 //! | [`write()`] | entries → compressed archive, streaming, with both digests and sizes |
 //! | [`key`] | what decides the bytes, as one digest, without compressing anything: the name in a cache |
-//! | [`read()`] | archive → entries, bounded, for tests, `diff` and verification |
+//! | [`read()`] | archive → entries, bounded, for tests and verification |
+//! | [`read_upper`] | the same of a layer that others made, which may need the layers below it |
 //! | [`BlobStore`] | a folder of blobs named by their digests |
 //! | [`TarWriter`] | the archive writer alone, for image archives |
 //!
@@ -73,7 +74,7 @@ pub use decode::decode;
 pub use error::LayerError;
 pub use order::{Order, OrderError};
 pub use plan::key;
-pub use read::{Limits, read};
+pub use read::{Limits, Node, NodeKind, UpperLayer, read, read_upper};
 pub use tar::TarWriter;
 pub use write::{LayerInfo, write};
 

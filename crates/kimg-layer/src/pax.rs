@@ -8,6 +8,11 @@ pub(crate) type Records = BTreeMap<String, Vec<u8>>;
 /// The keyword under which GNU tar, Go and libarchive keep extended attributes.
 pub(crate) const XATTR: &str = "SCHILY.xattr.";
 
+/// The record under which GNU tar lists the pieces of a sparse file: offsets and lengths, commas between.
+pub(crate) const PIECES: &str = "GNU.sparse.map";
+/// What an older GNU tar says in turn for each piece, in records of their own.
+const PIECE: [&str; 2] = ["GNU.sparse.offset", "GNU.sparse.numbytes"];
+
 /// The bytes of an extended header, its records sorted by key.
 pub(crate) fn encode(records: &Records) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -25,9 +30,10 @@ pub(crate) fn encode(records: &Records) -> Vec<u8> {
     bytes
 }
 
-/// The records of an extended header. Values may hold any bytes, newlines too; a key said twice counts as said last.
+/// The records of an extended header. Values may hold any bytes, newlines too; a key said twice counts as said last, but
+/// for the pieces of a sparse file, which are put together into one record.
 pub(crate) fn decode(mut bytes: &[u8]) -> Result<Records, String> {
-    let mut records = Records::new();
+    let (mut records, mut pieces) = (Records::new(), Vec::new());
     while !bytes.is_empty() {
         let space = bytes.iter().take(20).position(|b| *b == b' ').ok_or("a PAX record without a length")?;
         let length = std::str::from_utf8(&bytes[..space])
@@ -39,8 +45,17 @@ pub(crate) fn decode(mut bytes: &[u8]) -> Result<Records, String> {
         let record = record.strip_suffix(b"\n").ok_or("a PAX record that doesn't end in a newline")?;
         let equals = record.iter().position(|b| *b == b'=').ok_or("a PAX record without `=`")?;
         let key = std::str::from_utf8(&record[..equals]).map_err(|_| "a PAX keyword that is not UTF-8")?;
-        records.insert(key.to_owned(), record[equals + 1..].to_vec());
         bytes = &bytes[length..];
+        match PIECE.iter().position(|of_piece| *of_piece == key) {
+            Some(turn) if pieces.len() % 2 == turn => pieces.push(record[equals + 1..].to_vec()),
+            Some(_) => return Err("the pieces of a sparse file are not listed in turn".to_owned()),
+            None => {
+                records.insert(key.to_owned(), record[equals + 1..].to_vec());
+            }
+        }
+    }
+    if !pieces.is_empty() {
+        records.insert(PIECES.to_owned(), pieces.join(&b','));
     }
     Ok(records)
 }

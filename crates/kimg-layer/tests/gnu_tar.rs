@@ -8,8 +8,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use kimg_core::{Content, Entry, ImagePath, Kind, Origin};
-use kimg_layer::{Codec, Entries, Options, write};
+use kimg_core::{Content, Entry, ImagePath, Kind, MemorySink, Origin};
+use kimg_layer::{Codec, Entries, LayerError, Limits, NodeKind, Options, read, read_upper, write};
 use outside::{has, run, skip};
 
 fn is_root() -> bool {
@@ -132,4 +132,72 @@ fn gnu_tar_unpacks_owners_setuid_links_and_capabilities() {
     }
     let said = run(Command::new("getcap").arg("-r").arg(&root));
     assert_eq!(said.trim(), format!("{} cap_net_raw=ep", root.join("bin/ping").display()));
+}
+
+#[test]
+fn sparse_files_in_every_form_that_gnu_tar_writes_are_read_as_what_they_stand_for() {
+    if !has("tar") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    // One with more pieces than a header holds, and than the block behind it does; one that is nothing but a hole.
+    let mut many = vec![0; 60 * 65_536];
+    for piece in 0..60 {
+        many[piece * 65_536 + 100..][..4].copy_from_slice(b"here");
+    }
+    let long = format!("{}/long", "folder/".repeat(20));
+    for (name, bytes) in [("many", &many), ("hole", &vec![0; 1 << 20]), (&long, &many[..400_000].to_vec())] {
+        fs_err::create_dir_all(at(name).parent().unwrap()).unwrap();
+        let file = fs_err::File::create(at(name)).unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
+        for start in (0..bytes.len()).step_by(65_536).filter(|start| bytes[start + 100] != 0) {
+            std::os::unix::fs::FileExt::write_all_at(file.file(), &bytes[start..start + 200], start as u64)
+                .unwrap();
+        }
+        assert!(fs_err::read(at(name)).unwrap() == *bytes);
+    }
+    fs_err::write(at("plain"), "no hole in it").unwrap();
+    let forms = [
+        ["--format=gnu", "--sparse"],
+        ["--format=posix", "--sparse-version=0.0"],
+        ["--format=posix", "--sparse-version=0.1"],
+        ["--format=posix", "--sparse-version=1.0"],
+    ];
+    for form in forms {
+        // Not all file systems tell of holes: then tar looks for zeros itself.
+        let mut tar = Command::new("tar");
+        tar.args(["--create", "--sparse", "--hole-detection=raw"]).args(form);
+        run(tar.args(["--file", "sparse.tar", "hole", "many", "folder", "plain"]).current_dir(dir.path()));
+        let archive = fs_err::read(at("sparse.tar")).unwrap();
+        assert!(archive.len() < many.len(), "{form:?}: {} bytes: tar wrote the holes", archive.len());
+        let media_type = "application/vnd.oci.image.layer.v1.tar";
+        let (entries, _) = read(&archive[..], media_type, &Limits::default(), &mut MemorySink).unwrap();
+        assert_eq!(entries.values().filter(|entry| entry.content().is_some()).count(), 4, "{form:?}");
+        for name in ["many", "hole", &long, "plain"] {
+            let found = entries[&path(name)].content().unwrap().read(1 << 30).unwrap();
+            assert!(found == fs_err::read(at(name)).unwrap(), "{form:?}: {name}: {} bytes", found.len());
+        }
+    }
+}
+
+#[test]
+fn devices_pipes_and_links_to_files_of_other_layers_are_told_as_gnu_tar_wrote_them() {
+    if !has("tar") || !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let script = "mknod -m 666 null c 1 3; mknod loop b 7 200; mkfifo pipe; echo x > first; ln first second; \
+                  tar -cf whole.tar null loop pipe first second; tar --delete -f whole.tar first";
+    run(Command::new("sh").args(["-ec", script]).current_dir(dir.path()));
+    let archive = fs_err::read(dir.path().join("whole.tar")).unwrap();
+    let media_type = "application/vnd.oci.image.layer.v1.tar";
+    let layer = read_upper(&archive[..], media_type, &Limits::default(), &mut MemorySink).unwrap();
+    assert_eq!(layer.links, [(path("second"), path("first"))].into());
+    let kinds: Vec<NodeKind> = layer.nodes.values().map(|node| node.kind).collect();
+    assert_eq!(kinds, [NodeKind::Block(7, 200), NodeKind::Character(1, 3), NodeKind::Pipe]);
+    assert_eq!(layer.nodes[&path("null")].mode, 0o666);
+    assert!(layer.entries.is_empty());
+    let alone = read(&archive[..], media_type, &Limits::default(), &mut MemorySink).unwrap_err();
+    assert!(matches!(alone, LayerError::Unsupported { .. }), "{alone}");
 }

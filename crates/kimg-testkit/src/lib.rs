@@ -52,7 +52,7 @@ pub use apk::AlpineRoot;
 pub use broken::RepositoryCopy;
 pub use debian::debian_root;
 pub use kimg_sample as sample;
-pub use layout::{Layout, skopeo_copy, skopeo_inspect, umoci_unpack};
+pub use layout::{Layout, skopeo_copy, skopeo_inspect, umoci_stack, umoci_unpack};
 pub use real::{Real, debian_plugins, real};
 pub use root::{DynamicElf, Root};
 pub use server::{Fault, FolderServer, ForwardProxy};

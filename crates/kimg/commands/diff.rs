@@ -4,13 +4,15 @@ mod contents;
 mod installed;
 mod pairs;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use kimg_apk::Version;
 use kimg_build::existing::{Place, ReadError};
-use kimg_core::Platform;
+use kimg_core::{ErrorClass, ImagePath, Platform};
+use kimg_layer::Node;
 use kimg_report::{DiffReport, ImageDiff};
 
 use self::contents::LayerReader;
@@ -69,7 +71,9 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let mut reader = LayerReader::default();
     let mut images = Vec::new();
     for pair in pairs.both {
-        let (a, b) = (reader.contents(&place_a, &pair.a)?, reader.contents(&place_b, &pair.b)?);
+        let (a, nodes_a) = reader.contents(&place_a, &pair.a)?;
+        let (b, nodes_b) = reader.contents(&place_b, &pair.b)?;
+        same_nodes(&pair.name, &nodes_a, &nodes_b)?;
         images.push(ImageDiff::between(pair.name, pair.platform, &a, &b, order));
     }
     let report = DiffReport {
@@ -87,6 +91,21 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     write!(std::io::stdout().lock(), "{text}")?;
     let different = args.exit_code && !report.is_equal();
     Ok(if different { ExitCode::from(DIFFERENT) } else { ExitCode::SUCCESS })
+}
+
+/// Refuses to call images equal that differ in what is in no list of files.
+fn same_nodes(
+    image: &str,
+    a: &BTreeMap<ImagePath, Node>,
+    b: &BTreeMap<ImagePath, Node>,
+) -> Result<(), Failure> {
+    let mut paths = a.keys().chain(b.keys());
+    let Some(path) = paths.find(|path| a.get(*path) != b.get(*path)) else { return Ok(()) };
+    let kind = a.get(path).or(b.get(path)).map_or_else(String::new, |node| node.kind.to_string());
+    Err(Failure::new(
+        ErrorClass::Malformed,
+        format!("`{image}` can't be compared: `{path}` is a {kind} that differs between the two"),
+    ))
 }
 
 impl From<ReadError> for Failure {

@@ -22,14 +22,16 @@ pub(crate) fn run(args: &FilesArgs) -> Result<ExitCode, Failure> {
     }
     let setting = Setting::new(&args.selection, None, None)?;
     let progress = Progress::new(progress_mode(args.selection.progress, true));
-    let mut sets = setting.build(&progress).file_sets()?;
+    let build = setting.build(&progress);
+    let mut sets = build.file_sets()?;
+    let cache = build.cache.clone();
     drop(progress);
 
     let mut out = std::io::stdout().lock();
     let several = sets.images.len() > 1;
     let mut data = Vec::new();
     for (number, image) in sets.images.iter_mut().enumerate() {
-        record(image, sets.inputs.alpine.as_deref())?;
+        record(image, sets.inputs.alpine.as_deref(), &cache)?;
         let variant = &setting.project.variants[image.variant].name;
         if let Some(by) = args.tree {
             let tree = tree(image, by);

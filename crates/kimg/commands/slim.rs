@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use kimg_build::existing::Input;
 use kimg_build::project::Output;
-use kimg_build::slim::{Input, Slim, SlimError};
+use kimg_build::slim::{Slim, SlimError};
 use kimg_closure::Rules;
 use kimg_core::Platform;
 use kimg_layer::Codec;

@@ -27,12 +27,13 @@ pub(crate) fn run(args: &WhyArgs) -> Result<ExitCode, Failure> {
     let mut sets = build.file_sets()?;
     // Which package could have a path is in the indexes alone: they are read only where that is asked.
     let indexes = if args.not { build.indexes()? } else { BTreeMap::new() };
+    let cache = build.cache.clone();
     drop(progress);
 
     let mut answers: BTreeMap<(bool, String), Vec<String>> = BTreeMap::new();
     let mut data = Vec::new();
     for image in &mut sets.images {
-        record(image, sets.inputs.alpine.as_deref())?;
+        record(image, sets.inputs.alpine.as_deref(), &cache)?;
         let variant = &setting.project.variants[image.variant].name;
         let answer = Answer::of(image, &args.path, indexes_of(&indexes, image.platform));
         data.push(answer.json(variant, image, &args.path));

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use kimg_core::{Classified, Digest, ErrorClass};
+use kimg_core::{Classified, Digest, ErrorClass, ImagePath};
 use kimg_image::ImageError;
 use kimg_layer::LayerError;
 
@@ -79,6 +79,14 @@ pub enum ReadError {
         /// What there is.
         hint: Option<String>,
     },
+    /// A place with several images where one is meant.
+    #[error("`{place}` has several images, and one is looked at at a time")]
+    Several {
+        /// The layout or archive.
+        place: String,
+        /// Their tags.
+        tags: Vec<String>,
+    },
     /// A layer that can't be read.
     #[error("`{place}`: the layer {layer} can't be read")]
     Layer {
@@ -89,6 +97,20 @@ pub enum ReadError {
         /// Why.
         #[source]
         source: Box<LayerError>,
+    },
+    /// A hard link to a file that is nowhere.
+    #[error(
+        "`{place}`: in the layer {layer}, `{path}` is a hard link to `{target}`, which no layer has as a file"
+    )]
+    LinkToNothing {
+        /// The layout or archive.
+        place: String,
+        /// The layer, by its digest.
+        layer: Digest,
+        /// The link.
+        path: ImagePath,
+        /// What it is to.
+        target: ImagePath,
     },
     /// A layout that can't be read.
     #[error(transparent)]
@@ -101,8 +123,10 @@ pub enum ReadError {
 impl Classified for ReadError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Place { .. } => ErrorClass::Usage,
-            Self::NotAnArchive { .. } | Self::Malformed { .. } => ErrorClass::Malformed,
+            Self::Place { .. } | Self::Several { .. } => ErrorClass::Usage,
+            Self::NotAnArchive { .. } | Self::Malformed { .. } | Self::LinkToNothing { .. } => {
+                ErrorClass::Malformed
+            }
             Self::NoBlob { .. } | Self::Disk(_) => ErrorClass::LocalIo,
             Self::Damaged { .. } => ErrorClass::Verification,
             Self::Limit { .. } => ErrorClass::Limit,
@@ -116,6 +140,7 @@ impl Classified for ReadError {
         match self {
             Self::Place { hint, .. } => Some(hint.clone()),
             Self::NotAnArchive { hint, .. } | Self::NoImage { hint, .. } => hint.clone(),
+            Self::Several { tags, .. } => Some(format!("name one behind the path: {}", tags.join(", "))),
             Self::Damaged { .. } | Self::NoBlob { .. } => {
                 Some("build or copy the image again: the copy is incomplete or was changed".into())
             }

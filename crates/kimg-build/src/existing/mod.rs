@@ -1,25 +1,50 @@
 //! Images that exist already, read where they lie: OCI layouts, their archives, archives of `docker save`.
 //!
 //! A [`Place`] is where they are, as people write it for skopeo; [`Place::groups`] says what is found there without
-//! reading a layer. [`read_layer`] reads one and holds it against its diff ID; [`lay_over`] lays one over what the
-//! layers below it gave, whiteouts applied. Nothing is ever unpacked.
+//! reading a layer. [`read_layer`] reads one and holds it against its diff ID; [`Laid`] lays one over what the layers below
+//! it gave, whiteouts applied; [`read_image`] does both for all of them. Nothing is ever unpacked.
 
 mod archive;
 mod docker;
 mod error;
 mod layers;
 mod layout;
+mod spool;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use kimg_core::{Digest, Platform};
+use kimg_core::{Digest, ImagePath, Platform};
 use serde_json::Value;
 
 pub use error::ReadError;
-pub use layers::{lay_over, read_layer};
+pub use layers::{Laid, read_image, read_layer};
+pub use spool::Spool;
+
+/// Something with a root file system in it that exists already.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// An image, of one or several platforms.
+    Image(Place),
+    /// A folder with an unpacked root file system.
+    Folder(PathBuf),
+}
+
+impl FromStr for Input {
+    type Err = ReadError;
+
+    /// As [`Place`]; a folder that is no layout is a root file system, and so is what is not there.
+    fn from_str(typed: &str) -> Result<Self, ReadError> {
+        let folder = Path::new(typed);
+        let is_layout = ["oci-layout", "index.json"].iter().any(|name| folder.join(name).is_file());
+        if (folder.is_dir() && !is_layout) || (!folder.exists() && !typed.contains(':')) {
+            return Ok(Self::Folder(folder.to_owned()));
+        }
+        Ok(Self::Image(typed.parse()?))
+    }
+}
 
 /// `oci:out:kubelet:v1.20.2`
 #[derive(Debug, Clone)]
@@ -109,6 +134,20 @@ impl Place {
         }
     }
 
+    /// The one image, of one or several platforms, that is there or that the tag names.
+    ///
+    /// # Errors
+    /// As [`Place::groups`], and when there are several.
+    pub fn group(&self) -> Result<Group, ReadError> {
+        let mut groups = self.groups()?;
+        if groups.len() > 1 {
+            let tags = groups.into_iter().flat_map(|group| group.tags).collect();
+            return Err(ReadError::Several { place: self.to_string(), tags });
+        }
+        let problem = format!("`{self}` has no image");
+        groups.pop().ok_or(ReadError::NoImage { problem, hint: None })
+    }
+
     /// Everything that is there, whatever the tag.
     ///
     /// # Errors
@@ -132,11 +171,53 @@ impl Place {
     }
 }
 
+impl Group {
+    /// The images of the platforms that are wanted, or all where none is said; and the platforms of the others.
+    ///
+    /// # Errors
+    /// A platform that is wanted and not there, and none that kimg has a word for.
+    pub fn chosen(
+        &self,
+        place: &Place,
+        wanted: &[Platform],
+    ) -> Result<(Vec<&FoundImage>, Vec<String>), ReadError> {
+        let is_wanted = |image: &&FoundImage| wanted.is_empty() || wanted.contains(&image.platform);
+        let (images, others): (Vec<_>, Vec<_>) = self.images.iter().partition(is_wanted);
+        let left_out = others.iter().map(|image| image.platform.to_string()).chain(self.others.clone());
+        let is_missing = |platform: &&Platform| !images.iter().any(|image| image.platform == **platform);
+        let problem = match wanted.iter().find(is_missing) {
+            Some(platform) => format!("`{place}` has no image for {platform}"),
+            None if images.is_empty() => format!("`{place}` has no image for a platform that kimg knows"),
+            None => return Ok((images, left_out.collect())),
+        };
+        let here = self.images.iter().map(|image| image.platform.to_string()).chain(self.others.clone());
+        let hint = Some(format!("it has {}", here.collect::<Vec<_>>().join(", ")));
+        Err(ReadError::NoImage { problem, hint })
+    }
+}
+
 impl FoundImage {
     /// How it is run: `config` of its config.
     pub fn settings(&self) -> &Value {
         &self.config["config"]
     }
+
+    /// The folders of its own `LD_LIBRARY_PATH`.
+    pub fn library_path(&self) -> Vec<ImagePath> {
+        library_path(self.settings())
+    }
+}
+
+/// The folders of the `LD_LIBRARY_PATH` that a config sets.
+pub(crate) fn library_path(settings: &Value) -> Vec<ImagePath> {
+    let path = variable(settings, "LD_LIBRARY_PATH").unwrap_or_default();
+    path.split([':', ';']).filter(|f| f.starts_with('/')).filter_map(|f| ImagePath::new(f).ok()).collect()
+}
+
+/// A variable that a config sets; of several of one name the last counts.
+pub(crate) fn variable<'a>(settings: &'a Value, name: &str) -> Option<&'a str> {
+    let variables = settings["Env"].as_array()?.iter().filter_map(Value::as_str);
+    variables.filter_map(|variable| variable.split_once('=')).rfind(|(key, _)| *key == name).map(|(_, v)| v)
 }
 
 impl fmt::Display for Place {

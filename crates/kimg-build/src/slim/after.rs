@@ -12,18 +12,20 @@ use super::before::Before;
 use super::report::Sum;
 use super::roots::Wanted;
 use super::{KeptPath, Slim, SlimError, SlimmedImage, WantedPath, image, report, roots, unknown};
+use crate::existing::library_path;
 
 impl Slim {
     /// Makes one platform's image.
     pub(super) fn one(&self, before: &Before, blobs: &BlobStore) -> Result<(Image, SlimmedImage), SlimError> {
         let settings = &before.config["config"];
-        let mut wanted = roots::find(&before.tree, &self.asked(settings, Some(before.platform)))?;
+        let mut wanted =
+            roots::find(&before.tree, &before.nodes, &self.asked(settings, Some(before.platform)))?;
         let found = needs(&Request {
             tree: before.files(),
             platform: before.platform,
             roots: &wanted.roots,
             rules: &self.rules,
-            library_path: &roots::library_path(settings),
+            library_path: &library_path(settings),
             facts: &MemoryFacts::default(),
         });
         // Several programs may come to the same end: told once, with the first way to it.

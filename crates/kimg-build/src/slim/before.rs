@@ -5,19 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kimg_closure::{Files, FolderRoot, platform_of};
-use kimg_core::{Digest, Entry, FileTree, ImagePath, Origin, Platform};
+use kimg_core::{Digest, Entry, FileTree, ImagePath, Platform};
+use kimg_layer::Node;
 use serde_json::{Value, json};
 
 use super::folder::RootFolder;
 use super::roots::{self, Asked};
-use super::spool::Spool;
 use super::{PassedOver, SlimError};
-use crate::existing::{FoundImage, Place, lay_over, read_layer};
+use crate::existing::{FoundImage, Laid, Place, Spool, read_image};
 
 /// One platform's files, before.
 pub(super) struct Before {
     pub(super) platform: Platform,
     pub(super) tree: FileTree,
+    /// Devices and pipes of an image.
+    pub(super) nodes: BTreeMap<ImagePath, Node>,
     /// Where they lie, if in a folder; the bytes of an image are in the tree.
     folder: Option<(Arc<RootFolder>, FolderRoot)>,
     pub(super) passed_over: Vec<PassedOver>,
@@ -54,17 +56,16 @@ impl Before {
 /// One platform's image, its layers laid over each other. Their bytes are kept in `scratch`, without a name.
 pub(super) fn of_image(place: &Place, image: &FoundImage, scratch: &Path) -> Result<Before, SlimError> {
     let mut spool = Spool::new(scratch).map_err(SlimError::disk("making room for the image's files"))?;
-    let mut tree = FileTree::new();
-    for layer in &image.layers {
-        let entries = read_layer(place, layer, &mut spool)?;
-        lay_over(&mut tree, &entries);
-    }
-    tree.add_parents(&Origin::generated("a folder that no layer says anything about"));
+    let Laid { tree, nodes } = read_image(place, image, &mut spool)?;
+    let passed_over = nodes
+        .iter()
+        .map(|(path, node)| PassedOver { path: path.to_string(), why: format!("a {}", node.kind) });
     Ok(Before {
         platform: image.platform,
         tree,
+        passed_over: passed_over.collect(),
+        nodes,
         folder: None,
-        passed_over: Vec::new(),
         config: image.config.clone(),
         annotations: image.annotations.clone(),
         digest: Some(image.digest),
@@ -81,7 +82,7 @@ pub(super) fn of_folder(path: &Path, said: &[Platform], asked: &Asked<'_>) -> Re
     let listing = folder.list();
     let passed_over =
         listing.passed_over.into_iter().map(|(path, why)| PassedOver { path, why: why.to_owned() });
-    let wanted = roots::find(&listing.tree, asked)?.roots;
+    let wanted = roots::find(&listing.tree, &BTreeMap::new(), asked)?.roots;
     let platform = match said {
         [one] => *one,
         [] => {
@@ -102,6 +103,7 @@ pub(super) fn of_folder(path: &Path, said: &[Platform], asked: &Asked<'_>) -> Re
     Ok(Before {
         platform,
         tree: listing.tree,
+        nodes: BTreeMap::new(),
         folder: Some((folder, files)),
         passed_over: passed_over.collect(),
         config,

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use kimg_core::{Classified, ErrorClass, Platform};
+use kimg_core::{Classified, ErrorClass, ImagePath, Platform};
+use kimg_layer::NodeKind;
 
 use crate::error::BuildError;
 use crate::existing::ReadError;
@@ -25,6 +26,16 @@ pub enum SlimError {
         problem: String,
         /// What there is.
         hint: Option<String>,
+    },
+    /// A device or pipe that would be in the smaller image.
+    #[error("`{asked}` would keep `{path}`, which is a {kind}: no image that kimg makes holds one")]
+    Node {
+        /// What asks for it.
+        asked: String,
+        /// Where it is.
+        path: ImagePath,
+        /// What it is.
+        kind: NodeKind,
     },
     /// Needs that nothing in the image meets.
     #[error(
@@ -74,7 +85,7 @@ impl From<BuildError> for SlimError {
 impl Classified for SlimError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Asked { .. } => ErrorClass::Usage,
+            Self::Asked { .. } | Self::Node { .. } => ErrorClass::Usage,
             Self::Missing { .. } | Self::Unresolved { .. } => ErrorClass::Unresolvable,
             Self::Read(source) => source.class(),
             Self::Write(source) => source.class(),
@@ -86,6 +97,10 @@ impl Classified for SlimError {
         match self {
             Self::Asked { hint, .. } => Some(hint.clone()),
             Self::Missing { hint, .. } => hint.clone(),
+            Self::Node { .. } => Some(
+                "runtimes make /dev themselves: name what else is to stay, or pass it over: `--allow-unresolved`"
+                    .to_owned(),
+            ),
             Self::Unresolved { .. } => Some(
                 "the image lacks it too: `--allow-unresolved` makes the smaller one nevertheless".to_owned(),
             ),

@@ -18,12 +18,10 @@ mod folder;
 mod image;
 mod report;
 mod roots;
-mod spool;
 mod unknown;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 
 use kimg_closure::Rules;
 use kimg_core::Platform;
@@ -32,7 +30,7 @@ use kimg_layer::{BlobStore, Codec};
 use serde_json::Value;
 
 use self::roots::Asked;
-use crate::existing::{FoundImage, Group, Place};
+use crate::existing::{Input, Place};
 use crate::images;
 use crate::project::{Output, OutputForm};
 
@@ -42,29 +40,6 @@ pub use self::unknown::{Unknown, What};
 
 /// The name of an image that comes from a folder, or from an archive without names.
 const NAMELESS: &str = "slim:latest";
-
-/// What is made smaller.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// An image, of one or several platforms.
-    Image(Place),
-    /// A folder with an unpacked root file system.
-    Folder(PathBuf),
-}
-
-impl FromStr for Input {
-    type Err = SlimError;
-
-    /// As [`Place`]; a folder that is no layout is a root file system.
-    fn from_str(typed: &str) -> Result<Self, SlimError> {
-        let folder = Path::new(typed);
-        let is_layout = ["oci-layout", "index.json"].iter().any(|name| folder.join(name).is_file());
-        if folder.is_dir() && !is_layout {
-            return Ok(Self::Folder(folder.to_owned()));
-        }
-        Ok(Self::Image(typed.parse()?))
-    }
-}
 
 /// What is to be made, of what, and where it goes.
 #[derive(Debug, Clone)]
@@ -108,8 +83,9 @@ impl Slim {
                 (self.names(Vec::new()), vec![self.one(&before, &blobs)?])
             }
             Input::Image(place) => {
-                let group = one_group(place)?;
-                let images = self.chosen(place, &group, &mut left_out)?;
+                let group = place.group()?;
+                let (images, others) = group.chosen(place, &self.platforms)?;
+                left_out = others;
                 let tag = place.tag().map(|tag| vec![tag.to_owned()]);
                 let tags = self.names(tag.unwrap_or_else(|| group.tags.clone()));
                 self.keep_the_input(place, &tags)?;
@@ -130,34 +106,6 @@ impl Slim {
         let [Tagged { tags, image }] = tagged;
         let digest = image.descriptor.digest;
         Ok(SlimReport { from: self.from(), tags, digest, images: reports, left_out })
-    }
-
-    /// The images of the platforms that are wanted; the others are told.
-    fn chosen<'a>(
-        &self,
-        place: &Place,
-        group: &'a Group,
-        left_out: &mut Vec<String>,
-    ) -> Result<Vec<&'a FoundImage>, SlimError> {
-        let wanted =
-            |image: &&FoundImage| self.platforms.is_empty() || self.platforms.contains(&image.platform);
-        let (images, others): (Vec<_>, Vec<_>) = group.images.iter().partition(wanted);
-        left_out.extend(others.iter().map(|image| image.platform.to_string()));
-        left_out.extend(group.others.iter().cloned());
-        let here = || group.images.iter().map(|image| image.platform.to_string()).chain(group.others.clone());
-        let hint = || Some(format!("it has {}", here().collect::<Vec<_>>().join(", ")));
-        let is_missing = |platform: &&Platform| !images.iter().any(|image| image.platform == **platform);
-        match self.platforms.iter().find(is_missing) {
-            Some(platform) => Err(SlimError::Missing {
-                problem: format!("`{place}` has no image for {platform}"),
-                hint: hint(),
-            }),
-            None if images.is_empty() => Err(SlimError::Missing {
-                problem: format!("`{place}` has no image for a platform that kimg knows"),
-                hint: hint(),
-            }),
-            None => Ok(images),
-        }
     }
 
     /// The names that it gets.
@@ -220,17 +168,4 @@ impl Slim {
             "write it elsewhere, or into the layout under another name: `--tag NAME:TAG`",
         ))
     }
-}
-
-/// The one image, of one or several platforms, that a place names.
-fn one_group(place: &Place) -> Result<Group, SlimError> {
-    let mut groups = place.groups()?;
-    if groups.len() > 1 {
-        let tags: Vec<String> = groups.into_iter().flat_map(|group| group.tags).collect();
-        return Err(SlimError::asked(
-            format!("`{place}` has several images, and one is made at a time"),
-            format!("name one behind the path: {}", tags.join(", ")),
-        ));
-    }
-    groups.pop().ok_or_else(|| SlimError::Missing { problem: format!("`{place}` has no image"), hint: None })
 }

@@ -1,14 +1,16 @@
 //! Which paths of an image are wanted: programs, what is kept beside them, and what its own config names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use globset::GlobBuilder;
 use kimg_closure::Root;
 use kimg_core::variant::COMMAND_PATH;
 use kimg_core::{Entry, FileTree, ImagePath, Platform};
+use kimg_layer::Node;
 use serde_json::Value;
 
 use super::SlimError;
+use crate::existing::variable;
 
 /// Why the config's own paths stay.
 const USER: &str = "the config's user is looked up there";
@@ -43,8 +45,12 @@ impl Asked<'_> {
     }
 }
 
-/// Finds everything that is wanted in a tree.
-pub(super) fn find(tree: &FileTree, asked: &Asked<'_>) -> Result<Wanted, SlimError> {
+/// Finds everything that is wanted in a tree, beside which there are devices and pipes.
+pub(super) fn find(
+    tree: &FileTree,
+    nodes: &BTreeMap<ImagePath, Node>,
+    asked: &Asked<'_>,
+) -> Result<Wanted, SlimError> {
     let mut wanted = Wanted::default();
     let search = search_path(asked.settings);
     let (entrypoint, command) = (words(asked.settings, "Entrypoint"), words(asked.settings, "Cmd"));
@@ -74,7 +80,7 @@ pub(super) fn find(tree: &FileTree, asked: &Asked<'_>) -> Result<Wanted, SlimErr
         wanted.roots.push(program(tree, name, &search, "asked for", asked)?);
     }
     for pattern in asked.keep {
-        keep(tree, pattern, &mut wanted, asked)?;
+        keep(tree, nodes, pattern, &mut wanted, asked)?;
     }
     of_the_config(tree, asked.settings, &mut wanted);
     Ok(wanted)
@@ -118,6 +124,11 @@ fn program(
     }
 }
 
+/// Where a path itself is, if a folder on the way is a link.
+fn located(tree: &FileTree, path: &ImagePath) -> ImagePath {
+    tree.locate(path).map_or_else(|_| path.clone(), |at| at.path)
+}
+
 /// Where else a file of this name is.
 fn elsewhere(tree: &FileTree, name: &str) -> Option<String> {
     let mut same =
@@ -126,17 +137,25 @@ fn elsewhere(tree: &FileTree, name: &str) -> Option<String> {
 }
 
 /// Everything that a pattern means; a folder with all that lies in it.
-fn keep(tree: &FileTree, pattern: &str, wanted: &mut Wanted, asked: &Asked<'_>) -> Result<(), SlimError> {
+fn keep(
+    tree: &FileTree,
+    nodes: &BTreeMap<ImagePath, Node>,
+    pattern: &str,
+    wanted: &mut Wanted,
+    asked: &Asked<'_>,
+) -> Result<(), SlimError> {
     let wrong =
         |error: String| SlimError::asked(error, "write it as /etc/passwd or '/usr/share/zoneinfo/**'");
     let found: Vec<ImagePath> = if pattern.contains(['*', '?', '[', '{']) {
         let absolute = format!("/{}", pattern.trim_start_matches('/'));
         let glob = GlobBuilder::new(&absolute).literal_separator(true).build();
         let glob = glob.map_err(|error| wrong(error.to_string()))?.compile_matcher();
-        tree.iter().map(|(path, _)| path).filter(|path| glob.is_match(path.as_str())).cloned().collect()
+        let paths = tree.iter().map(|(path, _)| path).chain(nodes.keys());
+        paths.filter(|path| glob.is_match(path.as_str())).cloned().collect()
     } else {
         let path = ImagePath::new(pattern).map_err(|error| wrong(error.to_string()))?;
-        let there = path.is_root() || tree.locate(&path).is_ok_and(|at| tree.get(&at.path).is_some());
+        let at = if path.is_root() { path.clone() } else { located(tree, &path) };
+        let there = at.is_root() || tree.get(&at).is_some() || nodes.contains_key(&at);
         there.then_some(path).into_iter().collect()
     };
     if found.is_empty() {
@@ -155,8 +174,17 @@ fn keep(tree: &FileTree, pattern: &str, wanted: &mut Wanted, asked: &Asked<'_>) 
         if let Some(folder) = &folder {
             all.extend(tree.below(folder).map(|(path, _)| path.clone()));
         }
+        let at = folder.unwrap_or_else(|| located(tree, &path));
+        if let Some((path, node)) = nodes.iter().find(|(path, _)| path.is_below(&at)) {
+            if !asked.allow_unresolved {
+                let asked = format!("--keep {pattern}");
+                return Err(SlimError::Node { asked, path: path.clone(), kind: node.kind });
+            }
+            wanted.notes.push(format!("`--keep {pattern}` passes `{path}` over, a {}", node.kind));
+        }
         all.insert(path);
     }
+    all.retain(|path| !nodes.contains_key(&located(tree, path)));
     let reason = format!("kept: --keep {pattern}");
     for path in all.into_iter().filter(|path| !path.is_root()) {
         if tree.resolve(&path).is_ok() {
@@ -214,17 +242,6 @@ fn search_path(settings: &Value) -> Vec<String> {
     }
 }
 
-/// The folders of the image's own `LD_LIBRARY_PATH`.
-pub(super) fn library_path(settings: &Value) -> Vec<ImagePath> {
-    let path = variable(settings, "LD_LIBRARY_PATH").unwrap_or_default();
-    path.split([':', ';']).filter(|f| f.starts_with('/')).filter_map(|f| ImagePath::new(f).ok()).collect()
-}
-
-fn variable<'a>(settings: &'a Value, name: &str) -> Option<&'a str> {
-    let variables = settings["Env"].as_array()?.iter().filter_map(Value::as_str);
-    variables.filter_map(|variable| variable.split_once('=')).rfind(|(key, _)| *key == name).map(|(_, v)| v)
-}
-
 /// A list of words of the config.
 pub(super) fn words(settings: &Value, key: &str) -> Vec<String> {
     settings[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
@@ -257,12 +274,18 @@ mod tests {
             ("/etc/passwd", file()),
             ("/etc/group", file()),
             ("/etc/ssl/certs/ca.crt", file()),
+            ("/opt/dev", Entry::directory(made())),
         ];
         for (path, entry) in entries {
             tree.insert(ImagePath::new(path).unwrap(), entry);
         }
         tree.add_parents(&made());
         tree
+    }
+
+    fn nodes() -> BTreeMap<ImagePath, Node> {
+        let null = Node { kind: kimg_layer::NodeKind::Character(1, 3), mode: 0o666, uid: 0, gid: 0 };
+        ["/opt/dev/null", "/opt/dev/zero"].map(|path| (ImagePath::new(path).unwrap(), null)).into()
     }
 
     fn found(programs: &[&str], keep: &[&str], settings: &Value) -> Result<Vec<String>, String> {
@@ -274,7 +297,7 @@ mod tests {
             platform: Some(Platform::Amd64),
             allow_unresolved: false,
         };
-        let wanted = find(&tree(), &asked).map_err(|error| error.to_string())?;
+        let wanted = find(&tree(), &nodes(), &asked).map_err(|error| error.to_string())?;
         let links = wanted.links.iter().map(|(path, _)| format!("{path} (as it is)"));
         Ok(wanted.roots.iter().map(|root| root.path.to_string()).chain(links).collect())
     }
@@ -313,6 +336,16 @@ mod tests {
         assert_eq!(kept("/bin").unwrap(), ["/bin", "/usr/bin/ls"]);
         assert_eq!(kept("/opt/*/d*").unwrap(), ["/opt/x/dangling (as it is)"]);
         assert!(kept("/etc/shadow").unwrap_err().contains("finds nothing"));
+    }
+
+    #[test]
+    fn a_device_is_refused_only_where_it_would_stay() {
+        let refused = "would keep `/opt/dev/null`, which is a device";
+        for keep in ["/opt", "/opt/dev", "/opt/dev/null", "/opt/*/n*", "/opt/**"] {
+            let error = found(&["ls"], &[keep], &json!({})).unwrap_err();
+            assert!(error.contains(refused), "{keep}: {error}");
+        }
+        assert_eq!(found(&["ls"], &["/opt/x/st*"], &json!({})).unwrap(), ["/usr/bin/ls", "/opt/x/start"]);
     }
 
     #[test]

@@ -12,6 +12,10 @@ pub(super) struct Fields {
     pub(super) gid: u64,
     pub(super) size: u64,
     pub(super) mtime: u64,
+    /// The numbers of a device.
+    pub(super) device: (u32, u32),
+    /// Whether it is a sparse file of GNU's old form, with a list of pieces where ustar has the prefix.
+    pub(super) is_old_sparse: bool,
 }
 
 impl Fields {
@@ -31,7 +35,14 @@ impl Fields {
         if &block[257..263] == b"ustar\0" && !prefix.is_empty() {
             name = [&prefix[..], b"/", &name].concat();
         }
+        let device = |at: usize| match block[156] {
+            b'3' | b'4' => number(&block[at..at + 8], "device number")
+                .and_then(|number| u32::try_from(number).map_err(|e| e.to_string())),
+            _ => Ok(0),
+        };
         Ok(Self {
+            device: (device(329)?, device(337)?),
+            is_old_sparse: block[156] == b'S' && &block[257..265] == b"ustar  \0",
             name,
             link: text(&block[157..257]),
             kind: block[156],
@@ -50,7 +61,7 @@ fn text(field: &[u8]) -> Vec<u8> {
 }
 
 /// Octal digits between blanks, or GNU's binary form with the highest bit set.
-fn number(field: &[u8], what: &str) -> Result<u64, String> {
+pub(super) fn number(field: &[u8], what: &str) -> Result<u64, String> {
     let bad = || format!("a header's {what} is {:?}, which is no number", String::from_utf8_lossy(field));
     if field[0] == 0x80 {
         return field[1..]

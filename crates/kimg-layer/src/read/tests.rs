@@ -1,7 +1,9 @@
 //! Archives that nobody should trust.
 
+use std::io;
+
 use super::*;
-use crate::header::Header;
+use crate::header::{BLOCK, Header, padding};
 use kimg_core::MemorySink;
 use proptest::prelude::*;
 
@@ -35,14 +37,39 @@ fn names_that_climb_out_are_refused() {
 
 #[test]
 fn a_hard_link_needs_a_file_before_it() {
-    for target in ["nowhere", "folder", "link", "y"] {
-        let bytes = archive(&[
-            entry("folder/", b'5', "", b""),
-            entry("link", b'2', "x", b""),
-            entry("y", b'1', target, b""),
-        ]);
+    for target in ["nowhere", "folder", "y"] {
+        let bytes = archive(&[entry("folder/", b'5', "", b""), entry("y", b'1', target, b"")]);
         assert!(matches!(open(&bytes), Err(LayerError::Malformed { .. })), "{target}");
     }
+}
+
+#[test]
+fn a_link_may_have_several_names() {
+    let entries = open(&archive(&[entry("link", b'2', "x", b""), entry("y", b'1', "link", b"")])).unwrap();
+    assert_eq!(entries["/y"].target(), Some("x"));
+}
+
+#[test]
+fn of_an_upper_layer_names_of_files_below_and_nodes_are_told_and_what_is_said_last_counts() {
+    let bytes = archive(&[
+        entry("a", b'1', "bin/below", b""),
+        entry("b", b'1', "a", b""),
+        entry("null", b'3', "", b""),
+        entry("zero", b'1', "null", b""),
+        entry("pipe", b'6', "", b""),
+        entry("c", b'1', "below", b""),
+        entry("c", b'0', "", b"now a file"),
+        entry("d", b'0', "", b"a file"),
+        entry("d", b'4', "", b""),
+    ]);
+    let layer = read_upper(&bytes[..], TAR, &Limits::default(), &mut MemorySink).unwrap();
+    let links: Vec<String> = layer.links.iter().map(|(at, to)| format!("{at} {to}")).collect();
+    assert_eq!(links, ["/a /bin/below", "/b /bin/below"]);
+    let nodes: Vec<String> = layer.nodes.iter().map(|(at, node)| format!("{at} {}", node.kind)).collect();
+    assert_eq!(nodes, ["/d device", "/null device", "/pipe named pipe", "/zero device"]);
+    assert_eq!(layer.entries.keys().map(ImagePath::as_str).collect::<Vec<_>>(), ["/c"]);
+    let climbing = archive(&[entry("a", b'1', "../below", b"")]);
+    assert!(read_upper(&climbing[..], TAR, &Limits::default(), &mut MemorySink).is_err());
 }
 
 #[test]
@@ -147,7 +174,65 @@ fn gnu_long_names_are_read() {
     assert_eq!(entries["/y"].content(), entries[format!("/{long}").as_str()].content());
 }
 
+/// A file of 64 MiB and three bytes, of which three are there, in GNU tar's newest form.
+fn sparse() -> Vec<u8> {
+    let records = [("major", "1"), ("minor", "0"), ("name", "x"), ("realsize", "67108867")];
+    let records = records.map(|(key, value)| (format!("GNU.sparse.{key}"), value.into()));
+    let size = BLOCK as u64 + 3;
+    let header =
+        Header { name: "GNUSparseFile.1/x", kind: b'0', size, records: records.into(), ..Header::default() };
+    let mut bytes = header.encode();
+    let list = bytes.len();
+    bytes.extend_from_slice(b"1\n67108864\n3\n");
+    bytes.resize(list + BLOCK, 0);
+    bytes.extend_from_slice(b"abc");
+    bytes.resize(list + 2 * BLOCK, 0);
+    bytes
+}
+
+#[test]
+fn the_zeros_of_a_sparse_file_count_and_are_given_up_at_the_limit() {
+    struct Counts(u64);
+    impl ContentSink for Counts {
+        fn store(&mut self, _: &ImagePath, reader: &mut dyn Read) -> io::Result<kimg_core::Content> {
+            self.0 = io::copy(&mut reader.take(u64::MAX), &mut io::sink())?;
+            Ok(kimg_core::Content::new(Digest::from_raw([0; 32]), self.0, std::sync::Arc::new(Gone)))
+        }
+    }
+    #[derive(Debug)]
+    struct Gone;
+    impl kimg_core::ContentSource for Gone {
+        fn open(&self) -> io::Result<Box<dyn kimg_core::ReadSeek>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+    let bytes = archive(&[sparse(), entry("y", b'0', "", b"behind")]);
+    let mut counts = Counts(0);
+    let (entries, _) = read(&bytes[..], TAR, &Limits::default(), &mut counts).unwrap();
+    assert_eq!((entries["/x"].size(), entries.len(), counts.0), ((1 << 26) + 3, 2, 6));
+    for limits in [
+        Limits { file_size: 1 << 26, ..Limits::default() },
+        Limits { tar_size: 1 << 26, ..Limits::default() },
+        Limits { header_size: 100, ..Limits::default() },
+    ] {
+        let error = read(&bytes[..], TAR, &limits, &mut Counts(0)).unwrap_err();
+        assert!(matches!(error, LayerError::Limit { .. }), "{error}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn a_sparse_file_whose_list_is_changed_is_read_or_refused(at in 0_usize..2600, byte in any::<u8>()) {
+        let limits = Limits { file_size: 1 << 20, ..Limits::default() };
+        let mut bytes = String::from_utf8_lossy(&archive(&[sparse()])).replace("67108867", "00001027");
+        bytes = bytes.replace("67108864", "00001024");
+        let mut bytes = bytes.into_bytes();
+        prop_assert!(read(&bytes[..], TAR, &limits, &mut MemorySink).is_ok());
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        let _ = read(&bytes[..], TAR, &limits, &mut MemorySink);
+    }
+
     #[test]
     fn any_bytes_are_an_archive_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..1500)) {
         let _ = open(&bytes);

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use kimg_build::existing::{FoundImage, FoundLayer, Place, ReadError, lay_over, read_layer};
+use kimg_build::existing::{FoundImage, FoundLayer, Laid, Place, ReadError, read_layer};
 use kimg_core::{
     Content, ContentSink, ContentSource, Digest, DigestWriter, FileTree, ImagePath, Origin, ReadSeek,
 };
-use kimg_layer::Entries;
+use kimg_layer::{Node, UpperLayer};
 use kimg_report::ImageContents;
 use serde_json::Value;
 
@@ -25,35 +25,41 @@ pub(super) struct LayerReader {
 }
 
 struct Layer {
-    entries: Entries,
+    read: UpperLayer,
     /// The databases of packages in it.
     databases: BTreeMap<ImagePath, Vec<u8>>,
 }
 
 impl LayerReader {
-    /// Everything of an image that is compared.
+    /// Everything of an image that is compared, and beside it devices and pipes, which are in no list of files.
     ///
     /// # Errors
     /// A layer that is damaged, malformed, of an unknown kind, or beyond the limits.
-    pub(super) fn contents(&mut self, place: &Place, image: &FoundImage) -> Result<ImageContents, ReadError> {
-        let mut tree = FileTree::new();
+    pub(super) fn contents(
+        &mut self,
+        place: &Place,
+        image: &FoundImage,
+    ) -> Result<(ImageContents, BTreeMap<ImagePath, Node>), ReadError> {
+        let mut laid = Laid::default();
         let mut databases = BTreeMap::new();
-        for layer in &image.layers {
-            let layer = self.layer(place, layer)?;
-            lay_over(&mut tree, &layer.entries);
+        for found in &image.layers {
+            let layer = self.layer(place, found)?;
+            laid.lay(place, found, &layer.read)?;
             databases.extend(layer.databases.clone());
         }
-        tree.add_parents(&Origin::generated("a folder that no layer says anything about"));
+        laid.add_parents();
+        let Laid { mut tree, nodes } = laid;
         let installed =
             PLACES.iter().find_map(|place| database(&tree, &databases, place)).unwrap_or_default();
         own(&mut tree, &installed);
-        Ok(ImageContents {
+        let contents = ImageContents {
             digest: image.digest,
             layers: image.layers.iter().map(|layer| (layer.digest, layer.stored.size)).collect(),
             tree,
             packages: installed.packages,
             settings: settings(image.settings()),
-        })
+        };
+        Ok((contents, nodes))
     }
 
     fn layer(&mut self, place: &Place, layer: &FoundLayer) -> Result<Arc<Layer>, ReadError> {
@@ -61,8 +67,8 @@ impl LayerReader {
             return Ok(known.clone());
         }
         let mut sink = HashSink::default();
-        let entries = read_layer(place, layer, &mut sink)?;
-        let read = Arc::new(Layer { entries, databases: sink.databases });
+        let read = read_layer(place, layer, &mut sink)?;
+        let read = Arc::new(Layer { read, databases: sink.databases });
         self.read.insert(layer.diff_id, read.clone());
         Ok(read)
     }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use kimg_core::{Content, ContentSink, ContentSource, Digest, DigestWriter, ImagePath, ReadSeek};
 
 /// Takes the files of layers. The same bytes are kept once.
-pub(super) struct Spool {
+#[derive(Debug)]
+pub struct Spool {
     file: Arc<File>,
     end: u64,
     known: HashMap<Digest, u64>,
@@ -18,7 +19,10 @@ pub(super) struct Spool {
 
 impl Spool {
     /// A spool on the file system of this folder.
-    pub(super) fn new(scratch: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// A folder in which no file can be made.
+    pub fn new(scratch: &Path) -> io::Result<Self> {
         Ok(Self { file: Arc::new(tempfile::tempfile_in(scratch)?), end: 0, known: HashMap::new() })
     }
 }
