@@ -13,6 +13,7 @@ use crate::commands::check::CheckArgs;
 use crate::commands::diff::DiffArgs;
 use crate::commands::needs::NeedsArgs;
 use crate::commands::outdated::OutdatedArgs;
+use crate::commands::tune::TuneArgs;
 use crate::commands::slim::SlimArgs;
 use crate::commands::vendor::VendorArgs;
 
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Variants(VariantsArgs),
     /// Pin every input in kimg.lock
     Lock(Box<LockArgs>),
+    /// Measure how programs are packed and layers compressed best, and pin it in the lock
+    Tune(Box<TuneArgs>),
     /// Show of which locked packages there are newer ones, and how Kubernetes stands to upstream
     Outdated(Box<OutdatedArgs>),
     /// Copy every locked input into a folder, to build from it when mirrors have dropped the versions
@@ -210,6 +213,34 @@ pub(crate) enum TextOrJson {
     Json,
 }
 
+/// What is to be small, and how.
+#[derive(Debug, Args)]
+pub(crate) struct AimArgs {
+    /// UPX for programs that are not daemons: auto, require or never
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) pack: Option<String>,
+
+    /// What is to be small: pull (what is fetched), disk (what lies on the node), or balanced, which is the default
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) optimize: Option<String>,
+
+    /// How images are cut: shared (by concern, so that images share layers; the default) or single
+    #[arg(long, value_name = "CUT")]
+    pub(crate) layers: Option<String>,
+
+    /// gzip or zstd; for every layer also with a level and a window: zstd:19:window=64MiB
+    #[arg(long, value_name = "CODEC")]
+    pub(crate) compression: Option<String>,
+
+    /// The level of compression of every layer: 1 to 12 (gzip) or 22 (zstd), or max
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) level: Option<String>,
+
+    /// How far zstd looks back in every layer: 8MiB to 128MiB. A node needs about this memory to unpack it
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) window: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
     #[command(flatten)]
@@ -219,13 +250,8 @@ pub(crate) struct BuildArgs {
     #[arg(short, long = "output", value_name = "OUTPUT")]
     pub(crate) outputs: Vec<String>,
 
-    /// UPX for programs that are not daemons: auto, require or never
-    #[arg(long, value_name = "WHEN")]
-    pub(crate) pack: Option<String>,
-
-    /// gzip or zstd, with a level if wanted: zstd:19
-    #[arg(long, value_name = "CODEC")]
-    pub(crate) compression: Option<String>,
+    #[command(flatten)]
+    pub(crate) aims: AimArgs,
 
     /// A label of every image
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]

@@ -31,6 +31,7 @@ pub fn main() -> ExitCode {
         Command::Matrix(args) => commands::matrix::run(args),
         Command::Variants(args) => commands::variants::run(args),
         Command::Lock(args) => commands::lock::run(args),
+        Command::Tune(args) => commands::tune::run(args),
         Command::Outdated(args) => commands::outdated::run(args),
         Command::Vendor(args) => commands::vendor::run(args),
         Command::Cache(args) => commands::cache::run(args),

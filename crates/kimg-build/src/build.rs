@@ -8,11 +8,12 @@ use kimg_core::Platform;
 use kimg_image::Tagged;
 use kimg_layer::{BlobStore, Options};
 use kimg_report::BuildReport;
-use kimg_source::lock::{Lock, LockError};
+use kimg_source::lock::{Change, Lock, LockError};
 use kimg_source::repository::Reader;
 use kimg_source::{Cache, Fetcher};
 use rayon::prelude::*;
 
+use crate::aims::{Cut, Decisions};
 use crate::error::BuildError;
 use crate::events::{Event, Events};
 use crate::inputs::{self, Inputs, LockUse};
@@ -138,15 +139,23 @@ impl Build<'_> {
     pub fn run(&self) -> Result<Outcome, BuildError> {
         let FileSets { mut images, mut inputs } = self.file_sets()?;
         let alpine = inputs.alpine.clone();
-        let packed = packing::pack(self, &mut images)?;
+        let decisions = self.decisions()?;
+        let packed = packing::pack(self, &mut images, &decisions)?;
         inputs.lock.packer.clone_from(&packed.packer);
-        self.refuse_another_packer(&inputs)?;
+        self.refuse_another_packer(&inputs, &packed)?;
         for image in &mut images {
             select::record(image, alpine.as_deref(), &self.cache)?;
+            if self.project.aims.cut == Cut::Single {
+                image.join_layers();
+            }
         }
 
         let blobs = BlobStore::open(self.cache.blobs())?;
-        let options = Options { codec: self.project.codec, epoch: self.epoch, ..Options::default() };
+        let options = |image: &Selected, layer: &str| Options {
+            codec: decisions.codec(image.platform, &self.project.variants[image.variant].name, layer),
+            epoch: self.epoch,
+            ..Options::default()
+        };
         let written = layers::write_layers(&images, &options, &self.cache, &blobs, self.events)?;
 
         let mut built = Vec::new();
@@ -171,7 +180,26 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn refuse_another_packer(&self, inputs: &Inputs) -> Result<(), BuildError> {
+    /// How programs are packed and layers compressed.
+    pub(crate) fn decisions(&self) -> Result<Decisions, BuildError> {
+        let lock = self.lock.path().map(|path| Lock::read(path)).transpose()?.flatten();
+        let path = self.lock.path().map(|path| path.display().to_string()).unwrap_or_default();
+        Decisions::new(self.project.aims, lock.as_ref(), &path)
+    }
+
+    /// What was packed into other bytes than the lock says is an error with `--locked`, and else a warning.
+    fn refuse_another_packer(&self, inputs: &Inputs, packed: &packing::Packed) -> Result<(), BuildError> {
+        let others = packed.others.iter();
+        let others: Vec<_> =
+            others.map(|(platform, path)| Change::Packed(*platform, path.to_string())).collect();
+        if self.project.pack != kimg_pack::Mode::Never {
+            if matches!(self.lock, LockUse::Locked(_)) {
+                inputs::refuse_changes(&others)?;
+            }
+            for other in &others {
+                self.events.event(&Event::Warned { message: format!("{other}: `kimg tune` pins it anew") });
+            }
+        }
         let LockUse::Locked(path) = &self.lock else { return Ok(()) };
         let Some(locked) = kimg_source::Lock::read(path)? else { return Ok(()) };
         let mut changes = locked.compare(&inputs.lock);

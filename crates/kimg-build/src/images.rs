@@ -12,7 +12,7 @@ use kimg_layer::BlobStore;
 use crate::error::BuildError;
 use crate::layers::WrittenLayer;
 use crate::project::{Output, OutputForm, Project};
-use crate::select::{RECORD_LAYER, Selected};
+use crate::select::{RECORD_LAYER, SINGLE_LAYER, Selected};
 
 /// The annotation of a manifest with the bytes of its layers when they are not compressed.
 pub const EXTRACTED: &str = "io.kimg.extracted-size";
@@ -32,11 +32,18 @@ pub struct Built {
     pub image: Image,
 }
 
-/// The tags of a variant's index: `v1.34.2-cni-alpine3.22`, `v1.34.2-cni`, `v1.34-cni`; the sample's end in `-sample`.
+/// The tags of a variant's index: `v1.34.2-cni-alpine3.22`, `v1.34.2-cni`, `v1.34-cni`; those of zstd images end in
+/// `-zstd`, the sample's in `-sample`.
+///
+/// A tag of its own for zstd is what every client agrees on: an index with both kinds is one too many for some. podman and
+/// CRI-O choose among entries of one platform by the annotation `io.github.containers.compression.zstd` (containers/image,
+/// `internal/manifest/oci_index.go`), containerd and Docker take the first that fits, and whoever rewrites the
+/// index may change which one that is.
 pub fn tags(
     variant: &Variant,
     version: &KubernetesVersion,
     alpine: Option<&str>,
+    codec: Option<&str>,
     sample: bool,
 ) -> Vec<String> {
     let suffix = variant.tag_suffix.as_deref().map(|s| format!("-{s}")).unwrap_or_default();
@@ -48,6 +55,9 @@ pub fn tags(
     }
     tags.push(whole);
     tags.push(format!("{}{suffix}", version.minor_tag()));
+    for tag in &mut tags {
+        tag.extend(codec.into_iter().flat_map(|codec| ["-", codec]));
+    }
     if sample {
         for tag in &mut tags {
             tag.push_str("-sample");
@@ -86,6 +96,7 @@ pub fn assemble(
     let holds = |name: &str| match variant.layers.iter().find(|l| l.name == name) {
         Some(layer) => layer.holds.clone(),
         None if name == RECORD_LAYER => "the record of what is in the image".to_owned(),
+        None if name == SINGLE_LAYER => "everything that is in the image".to_owned(),
         None => String::new(),
     };
     let spec = ImageSpec {
@@ -155,7 +166,7 @@ pub fn join(
             labels.insert(SAMPLE.into(), "true".into());
         }
         let index: MultiArch = kimg_image::join(images, annotations(project, &labels))?;
-        let tags = tags(variant, version, alpine, project.is_sample());
+        let tags = tags(variant, version, alpine, project.aims.tag_suffix(), project.is_sample());
         let tags = tags.into_iter().map(|tag| format!("{}:{tag}", variant.image)).collect();
         joined.push((place, Tagged { tags, image: index }));
     }
@@ -226,7 +237,7 @@ mod tests {
         let all = Variants::built_in().unwrap();
         let version = "1.20.2".parse().unwrap();
         let tags_of = |name, alpine, sample| {
-            tags(&kimg_core::variant::resolve(name, &all.written).unwrap(), &version, alpine, sample)
+            tags(&kimg_core::variant::resolve(name, &all.written).unwrap(), &version, alpine, None, sample)
         };
         assert_eq!(
             tags_of("cni", Some("3.15"), false),

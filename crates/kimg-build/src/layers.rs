@@ -24,15 +24,15 @@ pub struct WrittenLayer {
 }
 
 /// Writes every layer of every image that is not in the cache yet. The result stands in the order of the
-/// images; layers that would be empty are left out.
+/// images; layers that would be empty are left out. `options` says how a layer of an image is written, by its name.
 pub fn write_layers(
     images: &[Selected],
-    options: &Options,
+    options: &dyn Fn(&Selected, &str) -> Options,
     cache: &Cache,
     blobs: &BlobStore,
     events: &dyn Events,
 ) -> Result<Vec<Vec<WrittenLayer>>, BuildError> {
-    let mut unique: BTreeMap<Digest, (String, Entries)> = BTreeMap::new();
+    let mut unique: BTreeMap<Digest, (String, Entries, Options)> = BTreeMap::new();
     let mut wanted: Vec<Vec<(String, Digest)>> = Vec::new();
     for image in images {
         let mut layers = Vec::new();
@@ -41,16 +41,17 @@ pub fn write_layers(
             if entries.is_empty() {
                 continue;
             }
-            let key = kimg_layer::key(&entries, options);
+            let options = options(image, name);
+            let key = kimg_layer::key(&entries, &options);
             layers.push((name.clone(), key));
-            unique.entry(key).or_insert_with(|| (format!("{name} for {}", image.platform), entries));
+            unique.entry(key).or_insert_with(|| (format!("{name} for {}", image.platform), entries, options));
         }
         wanted.push(layers);
     }
 
     let mut done: BTreeMap<Digest, (LayerInfo, bool)> = BTreeMap::new();
-    let mut todo: Vec<(u64, Digest, &String, &Entries)> = Vec::new();
-    for (key, (name, entries)) in &unique {
+    let mut todo: Vec<(u64, Digest, &String, &Entries, &Options)> = Vec::new();
+    for (key, (name, entries, options)) in &unique {
         match cache.record::<LayerInfo>("layer", key).filter(|info| blobs.is_whole(info.digest, info.size)) {
             Some(info) => {
                 events.event(&Event::CompressedLayer {
@@ -60,7 +61,7 @@ pub fn write_layers(
                 });
                 done.insert(*key, (info, true));
             }
-            None => todo.push((entries.values().map(Entry::size).sum(), *key, name, entries)),
+            None => todo.push((entries.values().map(Entry::size).sum(), *key, name, entries, options)),
         }
     }
     // The largest first: the last one to finish is then a small one.
@@ -69,7 +70,7 @@ pub fn write_layers(
     let written: Result<Vec<_>, BuildError> = todo
         .par_iter()
         .with_max_len(1)
-        .map(|(_, key, name, entries)| {
+        .map(|(_, key, name, entries, options)| {
             let info = blobs.put_layer(entries, options)?;
             cache.keep("layer", key, &info)?;
             events.event(&Event::CompressedLayer {
@@ -93,7 +94,7 @@ pub fn write_layers(
 }
 
 /// What one layer of an image holds, with every folder above it.
-fn entries(image: &Selected, layer: usize) -> Entries {
+pub(crate) fn entries(image: &Selected, layer: usize) -> Entries {
     let mut entries = Entries::new();
     for path in image.files.iter().filter(|(_, place)| **place == layer).map(|(path, _)| path) {
         for path in path.ancestors().into_iter().skip(1).chain([path.clone()]) {

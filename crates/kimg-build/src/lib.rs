@@ -80,6 +80,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod aims;
 pub mod audit;
 pub mod build;
 pub mod error;
@@ -99,6 +100,7 @@ pub mod select;
 pub mod settings;
 pub mod slim;
 pub mod sources;
+pub mod tune;
 pub mod variants;
 mod vendor;
 pub mod wishes;

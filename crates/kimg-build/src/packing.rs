@@ -1,7 +1,7 @@
 //! Programs that are not daemons are packed: each unique one once for all images, and never again while
 //! program, packer, options and probe stay the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kimg_closure::{FactStore, MemoryFacts, Request, Rules};
 use kimg_core::variant::Probe;
@@ -10,6 +10,7 @@ use kimg_pack::{Candidate, Mode, Outcome, Packing, Runners, Settings, Upx};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::aims::{Decisions, Pinned, Use};
 use crate::build::Build;
 use crate::error::BuildError;
 use crate::events::Event;
@@ -39,6 +40,8 @@ pub struct Packed {
     pub packer: Option<String>,
     /// For each image, its programs that are large enough to ask, in the order of their paths.
     pub programs: Vec<Vec<PackedProgram>>,
+    /// Programs that did not become what the lock says they become when they are packed as it says.
+    pub others: BTreeSet<(Platform, ImagePath)>,
 }
 
 /// What the cache keeps of a program that went through the gate.
@@ -48,25 +51,31 @@ struct Kept {
     verdict: String,
 }
 
-struct Program {
-    image: usize,
-    path: ImagePath,
-    content: Content,
-    platform: Platform,
-    daemon: bool,
+/// A program of an image that is large enough to ask how it is packed.
+pub(crate) struct Program {
+    pub(crate) image: usize,
+    pub(crate) path: ImagePath,
+    pub(crate) content: Content,
+    pub(crate) platform: Platform,
+    pub(crate) daemon: bool,
+    pub(crate) often: bool,
     probe: Option<Probe>,
-    packing: Packing,
+    pinned: Pinned,
     mode: u32,
     xattrs: BTreeMap<String, Vec<u8>>,
 }
 
 impl Program {
-    fn candidate<'a>(&'a self, libraries: &'a [(ImagePath, Content)], runners: &'a Runners) -> Candidate<'a> {
+    pub(crate) fn candidate<'a>(
+        &'a self,
+        libraries: &'a [(ImagePath, Content)],
+        runners: &'a Runners,
+    ) -> Candidate<'a> {
         Candidate {
             path: &self.path,
             content: &self.content,
             platform: self.platform,
-            packing: self.packing,
+            packing: self.pinned.packing,
             daemon: self.daemon,
             mode: self.mode,
             xattrs: &self.xattrs,
@@ -78,7 +87,7 @@ impl Program {
 }
 
 /// Packs the roots of all images that may be packed, and puts the packed ones into the trees.
-pub fn pack(build: &Build<'_>, images: &mut [Selected]) -> Result<Packed, BuildError> {
+pub fn pack(build: &Build<'_>, images: &mut [Selected], decisions: &Decisions) -> Result<Packed, BuildError> {
     let settings = Settings { mode: build.project.pack, ..Settings::default() };
     let upx = match settings.mode {
         Mode::Never => None,
@@ -88,7 +97,11 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected]) -> Result<Packed, BuildE
         return Err(BuildError::NoPacker);
     }
     let runners = if upx.is_some() { Runners::find(&build.search_path) } else { Runners::none() };
-    let programs = programs(images, settings.minimum_size);
+    let mut programs = programs(images, settings.minimum_size);
+    for program in &mut programs {
+        let how_used = Use { daemon: program.daemon, often: program.often };
+        program.pinned = decisions.packing(program.platform, program.content.digest(), how_used);
+    }
 
     let version = upx.as_ref().map(|u| u.version.as_str());
     let mut unique: BTreeMap<Digest, &Program> = BTreeMap::new();
@@ -157,10 +170,14 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected]) -> Result<Packed, BuildE
         .collect();
     kept.extend(made?);
 
-    let mut packed = Packed { programs: vec![Vec::new(); images.len()], packer: None };
+    let mut packed = Packed { programs: vec![Vec::new(); images.len()], ..Packed::default() };
     for program in &programs {
         let Some((known, from_cache)) = kept.get(&key(program)) else { continue };
         let plain = program.content.size();
+        let result = known.packed.map_or(program.content.digest(), |(digest, _)| digest);
+        if program.pinned.result.is_some_and(|pinned| pinned != result) {
+            packed.others.insert((program.platform, program.path.clone()));
+        }
         let mut size = plain;
         if let Some((digest, bytes)) = known.packed
             && let Some(content) = build.cache.content(digest, bytes)
@@ -168,8 +185,9 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected]) -> Result<Packed, BuildE
         {
             entry.kind = Kind::File { content, inode: None };
             size = bytes;
-            packed.packer =
-                upx.as_ref().zip(program.packing.upx).map(|(u, o)| format!("upx {} {o}", u.version));
+            if program.pinned.packing.upx.is_some() {
+                packed.packer = upx.as_ref().map(|upx| format!("upx {}", upx.version));
+            }
         }
         packed.programs[program.image].push(PackedProgram {
             path: program.path.clone(),
@@ -191,7 +209,7 @@ fn still_there(build: &Build<'_>, known: &Kept) -> bool {
 }
 
 /// The roots of all images that are regular files of at least this size.
-fn programs(images: &[Selected], minimum: u64) -> Vec<Program> {
+pub(crate) fn programs(images: &[Selected], minimum: u64) -> Vec<Program> {
     let mut programs = Vec::new();
     for (place, image) in images.iter().enumerate() {
         let mut here: BTreeMap<ImagePath, Program> = BTreeMap::new();
@@ -210,13 +228,15 @@ fn programs(images: &[Selected], minimum: u64) -> Vec<Program> {
                 content: content.clone(),
                 platform: image.platform,
                 daemon: false,
+                often: false,
                 // A program that goes by its name is started by the name of one of its links: no probe is right.
                 probe: root.probe.clone().filter(|_| end.links.is_empty()),
-                packing: Packing::default(),
+                pinned: Pinned { packing: Packing::default(), result: None },
                 mode: entry.mode,
                 xattrs: entry.xattrs.clone(),
             });
             program.daemon |= root.daemon;
+            program.often |= root.often;
         }
         programs.extend(here.into_values());
     }
@@ -224,7 +244,7 @@ fn programs(images: &[Selected], minimum: u64) -> Vec<Program> {
 }
 
 /// The loader and libraries of a program, each at the path where it is looked for.
-fn libraries(
+pub(crate) fn libraries(
     image: &Selected,
     program: &Program,
     rules: &Rules,

@@ -7,11 +7,11 @@ use std::str::FromStr;
 use kimg_closure::Rules;
 use kimg_core::variant::{self, Contents, Root};
 use kimg_core::{Digest, ImagePath, KubernetesVersion, Platform, Variant};
-use kimg_layer::Codec;
 use kimg_source::location::LocationError;
 use kimg_source::program::Program;
 use kimg_source::{Location, vendor};
 
+use crate::aims::{Aims, Cut, Objective};
 use crate::error::BuildError;
 use crate::rules;
 use crate::settings::{ProgramSettings, RolledBackPolicy, Settings};
@@ -41,8 +41,16 @@ pub struct Overrides {
     pub contents: Option<Contents>,
     /// `--pack`
     pub pack: Option<String>,
+    /// `--optimize`
+    pub optimize: Option<String>,
+    /// `--layers`
+    pub layers: Option<String>,
     /// `--compression`
     pub compression: Option<String>,
+    /// `--level`
+    pub level: Option<String>,
+    /// `--window`
+    pub window: Option<String>,
     /// `--output`
     pub outputs: Vec<String>,
     /// `--strict`
@@ -106,8 +114,8 @@ pub struct Project {
     pub rolled_back: RolledBackPolicy,
     /// Whether programs are packed.
     pub pack: kimg_pack::Mode,
-    /// How layers are compressed.
-    pub codec: Codec,
+    /// What is to be small, and how layers are cut and compressed for that.
+    pub aims: Aims,
     /// Where images are written.
     pub outputs: Vec<Output>,
     /// Whether what is optional has to be there.
@@ -140,8 +148,15 @@ impl Project {
                 )));
             }
         };
-        let codec = flags.compression.as_deref().or(settings.compression.as_deref()).unwrap_or("gzip");
-        let codec = codec.parse().map_err(|e| BuildError::settings(format!("{e}")))?;
+        let said = |flag: &Option<String>, setting: &Option<String>| flag.clone().or_else(|| setting.clone());
+        let mut aims = Aims {
+            objective: said(&flags.optimize, &settings.optimize)
+                .map_or(Ok(Objective::default()), |t| t.parse())?,
+            cut: said(&flags.layers, &settings.layers).map_or(Ok(Cut::default()), |t| t.parse())?,
+            ..Aims::default()
+        };
+        let compression = said(&flags.compression, &settings.compression).unwrap_or_else(|| "gzip".into());
+        aims.set_compression(&compression, flags.level.as_deref(), flags.window.as_deref())?;
         let outputs = match (&flags.outputs[..], &settings.output) {
             ([], None) => vec![Output { form: OutputForm::Oci, destination: "out".into() }],
             ([], Some(written)) => {
@@ -173,7 +188,7 @@ impl Project {
             alpine: branch(settings, flags),
             rolled_back: flags.rolled_back.or(settings.rolled_back).unwrap_or_default(),
             pack,
-            codec,
+            aims,
             outputs,
             strict: flags.strict || settings.strict.unwrap_or(false),
             labels,
@@ -376,6 +391,8 @@ mod tests {
         for (toml, said) in [
             ("pack = 'best'", "pack `best`"),
             ("compression = 'xz'", "xz"),
+            ("optimize = 'speed'", "optimize `speed` is not one of pull, disk, balanced"),
+            ("layers = 'few'", "layers `few`"),
             ("output = ['type=iso,dest=x']", "output type `iso`"),
             ("output = ['type=oci-archive']", "has no dest"),
             ("architectures = ['riscv64']", "riscv64"),

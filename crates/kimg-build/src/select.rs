@@ -19,6 +19,9 @@ use crate::wishes::{Missing, stands_for};
 /// The layer, above those of the variant, that tells what is in the image.
 pub const RECORD_LAYER: &str = "record";
 
+/// The layer of an image that has only one.
+pub const SINGLE_LAYER: &str = "all";
+
 /// A root that was found.
 #[derive(Debug, Clone)]
 pub struct Placed {
@@ -145,6 +148,12 @@ pub fn select(
 }
 
 impl Selected {
+    /// Puts everything into one layer.
+    pub fn join_layers(&mut self) {
+        self.layers = vec![SINGLE_LAYER.to_owned()];
+        self.files.values_mut().for_each(|layer| *layer = 0);
+    }
+
     /// The tree of what is in the image.
     pub fn image_tree(&self) -> FileTree {
         self.files.keys().filter_map(|p| Some((p.clone(), self.tree.get(p)?.clone()))).collect()

@@ -42,7 +42,11 @@ pub struct Settings {
     pub contents: Option<Contents>,
     /// `auto`, `require` or `never`.
     pub pack: Option<String>,
-    /// `gzip` or `zstd`, with a level: `zstd:19`.
+    /// `pull`, `disk` or `balanced`.
+    pub optimize: Option<String>,
+    /// `shared` or `single`.
+    pub layers: Option<String>,
+    /// `gzip` or `zstd`, for every layer also with a level: `zstd:19`.
     pub compression: Option<String>,
     /// Where images are written: `type=oci,dest=out`.
     pub output: Option<Vec<String>>,

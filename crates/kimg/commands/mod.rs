@@ -13,6 +13,7 @@ pub(crate) mod needs;
 pub(crate) mod outdated;
 mod setting;
 pub(crate) mod slim;
+pub(crate) mod tune;
 pub(crate) mod variants;
 pub(crate) mod vendor;
 pub(crate) mod why;

@@ -7,7 +7,7 @@ use kimg_build::{Build, Events, LockUse, Overrides, Project, RolledBackPolicy, S
 use kimg_core::variant::Contents;
 use kimg_source::{Cache, Fetcher};
 
-use crate::args::{BuildArgs, ContentsArg, ProgressMode, RolledBackArg, Selection};
+use crate::args::{AimArgs, BuildArgs, ContentsArg, ProgressMode, RolledBackArg, Selection};
 use crate::failure::Failure;
 
 /// What a command works with.
@@ -46,6 +46,15 @@ impl Setting {
         build: Option<&BuildArgs>,
         task: Option<LockTask<'_>>,
     ) -> Result<Self, Failure> {
+        Self::with_aims(selection, build.map(|build| &build.aims), build, task)
+    }
+
+    pub(crate) fn with_aims(
+        selection: &Selection,
+        aims: Option<&AimArgs>,
+        build: Option<&BuildArgs>,
+        task: Option<LockTask<'_>>,
+    ) -> Result<Self, Failure> {
         let (settings, folder, in_project) = settings(selection.config.as_deref())?;
         let mut flags = Overrides {
             variants: selection.variants.clone(),
@@ -66,9 +75,15 @@ impl Setting {
             strict: selection.strict,
             ..Overrides::default()
         };
+        if let Some(aims) = aims {
+            flags.pack.clone_from(&aims.pack);
+            flags.optimize.clone_from(&aims.optimize);
+            flags.layers.clone_from(&aims.layers);
+            flags.level.clone_from(&aims.level);
+            flags.window.clone_from(&aims.window);
+            flags.compression.clone_from(&aims.compression);
+        }
         if let Some(build) = build {
-            flags.pack.clone_from(&build.pack);
-            flags.compression.clone_from(&build.compression);
             flags.outputs.clone_from(&build.outputs);
             flags.labels = build.labels.iter().cloned().collect();
             flags.annotations = build.annotations.iter().cloned().collect();

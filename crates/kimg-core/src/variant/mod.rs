@@ -91,6 +91,8 @@ pub struct Root {
     pub layer: String,
     /// Whether it runs for long: such a program is never packed.
     pub daemon: bool,
+    /// Whether it is started often, each pod or each minute: then the time that a packed program takes counts.
+    pub often: bool,
     /// Whether the image can do without it.
     pub optional: bool,
     /// The package that has it, where the command name alone does not lead there.

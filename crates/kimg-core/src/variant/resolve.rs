@@ -179,6 +179,7 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
             reason: root.reason,
             layer: root.layer,
             daemon: root.daemon,
+            often: root.often,
             optional: root.optional,
             package: root.package,
             install,

@@ -115,6 +115,9 @@ pub struct Root {
     /// Whether it runs for long: never packed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub daemon: bool,
+    /// Whether it is started often: for each pod, or each minute.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub often: bool,
     /// Whether the image can do without it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,

@@ -25,6 +25,8 @@ pub enum Change {
     Program(Platform, String),
     /// Another packer.
     Packer(String, String),
+    /// A program that is packed as was decided, and became something else than it did then.
+    Packed(Platform, String),
 }
 
 impl fmt::Display for Change {
@@ -41,6 +43,9 @@ impl fmt::Display for Change {
             }
             Self::Program(platform, name) => write!(f, "{platform}: program {name} has other bytes"),
             Self::Packer(old, new) => write!(f, "packer {old} is locked, found {new}"),
+            Self::Packed(platform, program) => {
+                write!(f, "{platform}: {program} is not packed into the same bytes as when it was tuned")
+            }
         }
     }
 }

@@ -9,6 +9,7 @@
 //! sorted, so that the same inputs give the same text.
 
 mod change;
+mod decision;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -18,9 +19,11 @@ use kimg_core::{Classified, Digest, ErrorClass, Platform};
 use serde::{Deserialize, Serialize};
 
 pub use change::{Change, Move};
+pub use decision::{LockedLayer, LockedPacking};
 
-/// The format of the file. Version 1, which is read too, had no `[[index]]`.
-const VERSION: u32 = 2;
+/// The format of the file. Older ones are read too: version 1 had no `[[index]]`, version 2 no `[[packing]]` and
+/// `[[layer]]`, and the options of the packer beside its version.
+const VERSION: u32 = 3;
 const OLDEST: u32 = 1;
 
 /// The lock as it stands in the file.
@@ -43,6 +46,12 @@ pub struct Lock {
     /// Programs of one's own.
     #[serde(default, rename = "program", skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<LockedProgram>,
+    /// How programs are packed, where `kimg tune` has measured it.
+    #[serde(default, rename = "packing", skip_serializing_if = "Vec::is_empty")]
+    pub packings: Vec<LockedPacking>,
+    /// How layers are compressed, where `kimg tune` has measured it.
+    #[serde(default, rename = "layer", skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LockedLayer>,
 }
 
 /// `[[index]]`: an index that is older than this one was rolled back.
@@ -170,9 +179,12 @@ impl Lock {
             Err(error) => return Err(LockError::Disk(error)),
         };
         let malformed = |why: String| LockError::Malformed { path: path.display().to_string(), why };
-        let lock: Self = toml::from_str(&text).map_err(|e| malformed(e.message().to_owned()))?;
+        let mut lock: Self = toml::from_str(&text).map_err(|e| malformed(e.message().to_owned()))?;
         if !(OLDEST..=VERSION).contains(&lock.version) {
             return Err(LockError::Version { path: path.display().to_string(), found: lock.version });
+        }
+        if let Some(packer) = lock.packer.as_mut().filter(|_| lock.version < 3) {
+            *packer = packer.split(' ').take(2).collect::<Vec<_>>().join(" ");
         }
         let known: BTreeSet<_> = lock.packages.iter().map(|p| (p.platform, p.id())).collect();
         for image in &lock.images {
@@ -196,6 +208,8 @@ impl Lock {
         sorted.images.sort();
         sorted.packages.sort();
         sorted.programs.sort();
+        sorted.packings.sort();
+        sorted.layers.sort();
         let body = toml::to_string(&sorted).unwrap_or_default();
         format!(
             "# Every input of the images, pinned. Written by kimg: `kimg lock --update` takes newer ones.\n{body}"
@@ -277,7 +291,26 @@ impl Lock {
         if newer.packer.is_some() {
             self.packer.clone_from(&newer.packer);
         }
+        self.decide(newer);
         self.version = VERSION;
+    }
+
+    /// Takes the decisions of another lock in the place of those about the same programs and layers.
+    pub fn decide(&mut self, newer: &Self) {
+        self.packings.retain(|old| {
+            !newer
+                .packings
+                .iter()
+                .any(|new| new.aims == old.aims && new.platform == old.platform && new.program == old.program)
+        });
+        self.packings.extend(newer.packings.iter().cloned());
+        self.layers.retain(|old| {
+            !newer.layers.iter().any(|new| {
+                (&new.aims, new.platform, &new.variant, &new.layer)
+                    == (&old.aims, old.platform, &old.variant, &old.layer)
+            })
+        });
+        self.layers.extend(newer.layers.iter().cloned());
     }
 
     /// The packages of an image by name.
@@ -372,11 +405,37 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kimg.lock");
         let text = lock(&[package("a", "1", "a")]).to_text();
-        fs::write(&path, text.replace("version = 2", "version = 1")).unwrap();
+        fs::write(&path, text.replace("version = 3", "version = 1")).unwrap();
         let lock = Lock::read(&path).unwrap().unwrap();
         assert_eq!(lock.packages[0].id(), "a-1");
         assert!(lock.write(&path).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn the_packer_of_an_older_lock_is_known_by_its_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kimg.lock");
+        fs::write(&path, "version = 2\npacker = 'upx 4.2.2 --best --lzma'\n").unwrap();
+        assert_eq!(Lock::read(&path).unwrap().unwrap().packer.as_deref(), Some("upx 4.2.2"));
+    }
+
+    #[test]
+    fn a_decision_stays_until_another_is_made_about_the_same() {
+        let packing = |program: &str, packing: &str| LockedPacking {
+            aims: "pull gzip shared".into(),
+            platform: Platform::ArmV7,
+            program: program.into(),
+            sha256: Digest::of(program),
+            packing: packing.into(),
+            result: None,
+        };
+        let mut all = lock(&[package("a", "1", "a")]);
+        all.packings = vec![packing("/a", "plain"), packing("/b", "plain")];
+        all.merge(&lock(&[package("a", "1", "a")]));
+        assert_eq!(all.packings.len(), 2);
+        all.decide(&Lock { packings: vec![packing("/b", "strip")], ..Lock::new() });
+        assert_eq!(all.packings, [packing("/a", "plain"), packing("/b", "strip")]);
     }
 
     #[test]
