@@ -27,7 +27,7 @@ pub enum Codec {
 ///
 /// A decoder must take 8 MiB (RFC 8878, 3.1.1.1.2: "recommended" for all). More than 128 MiB is refused by
 /// libzstd unless it is told otherwise (zstd.h, `ZSTD_WINDOWLOG_LIMIT_DEFAULT` 27); the decoder of containerd,
-/// Docker, podman and CRI-O stops at 512 MiB (klauspost/compress, zstd/decoder_options.go, `WithDecoderMaxWindow`,
+/// Docker, podman and CRI-O stops at 512 MiB (klauspost/compress, `zstd/decoder_options.go`, `WithDecoderMaxWindow`,
 /// which none of them sets), its successor for Go's own library at 128 MiB. So there is none above that here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Window {

@@ -6,15 +6,15 @@ use zstd::zstd_safe::CParameter;
 
 use crate::Codec;
 use crate::codec::own_window;
-use crate::members::Members;
+use crate::gzip::Gzip;
 
 /// zstd gets pieces of this size, whatever came in: what it makes of them must not depend on how the contents
-/// happened to be read. (gzip's blocks are of a fixed size anyway.)
+/// happened to be read. (gzip's pieces are of a fixed size anyway.)
 const PIECE: usize = 128 * 1024;
 
 /// A compressing writer.
 pub(crate) enum Encoder<W: Write> {
-    Gzip(Members<W>),
+    Gzip(Gzip<W>),
     Zstd { encoder: zstd::Encoder<'static, W>, piece: Vec<u8> },
 }
 
@@ -23,7 +23,7 @@ impl<W: Write> Encoder<W> {
     /// archive has bytes, and a node that unpacks a small layer needs little memory.
     pub(crate) fn new(codec: Codec, size: u64, out: W) -> io::Result<Self> {
         match codec {
-            Codec::Gzip { level } => Ok(Self::Gzip(Members::new(level, out)?)),
+            Codec::Gzip { level } => Ok(Self::Gzip(Gzip::new(level, out)?)),
             Codec::Zstd { level, window } => {
                 let mut encoder = zstd::Encoder::new(out, level)?;
                 encoder.set_pledged_src_size(Some(size))?;
@@ -47,7 +47,7 @@ impl<W: Write> Encoder<W> {
 
     pub(crate) fn finish(self) -> io::Result<W> {
         match self {
-            Self::Gzip(members) => members.finish(),
+            Self::Gzip(gzip) => gzip.finish(),
             Self::Zstd { mut encoder, piece } => {
                 encoder.write_all(&piece)?;
                 encoder.finish()
@@ -59,7 +59,7 @@ impl<W: Write> Encoder<W> {
 impl<W: Write> Write for Encoder<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Gzip(members) => members.write(bytes),
+            Self::Gzip(gzip) => gzip.write(bytes),
             Self::Zstd { encoder, piece } => {
                 let taken = bytes.len().min(PIECE - piece.len());
                 piece.extend_from_slice(&bytes[..taken]);

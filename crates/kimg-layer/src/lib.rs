@@ -57,10 +57,11 @@
 mod blobs;
 mod codec;
 mod decode;
+mod deflate;
 mod encode;
 mod error;
+mod gzip;
 mod header;
-mod members;
 mod order;
 mod pax;
 mod plan;

@@ -56,7 +56,7 @@ fn judge(file: &Path, codec: Codec) -> Vec<Digest> {
 }
 
 #[test]
-fn gzip_and_python_read_all_members() {
+fn gzip_and_python_read_all_pieces() {
     if !has("gzip") || !has("python3") {
         return;
     }
@@ -148,7 +148,7 @@ fn layout(dir: &Path, entries: &Entries, codec: Codec) -> LayerInfo {
 }
 
 #[test]
-fn skopeo_and_umoci_unpack_layers_of_many_members_and_long_windows() {
+fn skopeo_and_umoci_unpack_layers_of_many_pieces_and_long_windows() {
     if !has("skopeo") || !has("umoci") {
         return;
     }

@@ -98,7 +98,7 @@ fn the_bytes_of_a_layer_are_what_they_were_in_the_last_version() {
     );
     assert_eq!(
         info.digest.to_string(),
-        "sha256:da98c710362b8fc7b4de44b064c38b713a38d096a4766c1fca8a2ae15297d8dd"
+        "sha256:644bd38aabc9ea4d47365d9213d6ec680f527a41221702f5985b25175692af70"
     );
     assert_eq!(
         zstd.digest.to_string(),
