@@ -178,6 +178,7 @@ fn a_real_result_that_was_corrupted_stays_plain() {
     let mut question = Question::new(&plugin);
     question.packing = "upx -1".parse().unwrap();
     question.probe = Some(programs::version_probe());
+    question.settings.probe_time_limit = Duration::from_secs(10);
     let change =
         |at: &str| format!("printf 'ABCDEFGH' | dd of=packed bs=1 seek=$(({at})) conv=notrunc 2>/dev/null");
     let entry = "$(od -An -tu8 -j24 -N8 packed) - $(od -An -tu8 -j136 -N8 packed)";
