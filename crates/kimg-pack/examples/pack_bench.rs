@@ -111,7 +111,7 @@ fn line(one: &Measured) -> Result<String, Failure> {
     if let Ok(starts) = &one.starts {
         let how = if starts.under_qemu { " under qemu" } else { "" };
         start = format!("{:.1} ms{how}", starts.median.as_secs_f64() * 1000.0);
-        memory = starts.peak_memory.map_or(String::new(), |bytes| format!("{:.1}", bytes as f64 / 1e6));
+        memory = starts.peak_memory.map_or(String::new(), megabytes);
     }
     let verdict = match &one.outcome {
         Outcome::Packed { started, .. } => started.to_string(),
@@ -136,7 +136,7 @@ fn strip_table(real: &Real) -> Result<(), Failure> {
         let mut packages: Vec<String> = fs_err::read_dir(real.repo().join(platform.alpine()))?
             .flatten()
             .filter_map(|entry| entry.file_name().to_str().map(str::to_owned))
-            .filter(|name| name.ends_with(".apk"))
+            .filter(|name| name != "APKINDEX.tar.gz")
             .collect();
         packages.sort();
         for package in packages {
@@ -216,6 +216,12 @@ fn gzipped(content: &Content) -> Result<u64, Failure> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&content.read(content.size())?)?;
     Ok(encoder.finish()?.len() as u64)
+}
+
+/// Decimal megabytes with one digit behind the point.
+fn megabytes(bytes: u64) -> String {
+    let tenths = (bytes + 50_000) / 100_000;
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 /// A number with commas.

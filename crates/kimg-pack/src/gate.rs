@@ -99,7 +99,9 @@ pub(crate) fn pass(
     };
     // A folder that the packer has not seen: it may have left links in its own, which would lead what is written astray.
     let folder = private_folder(candidate, scratch)?;
-    let started = match start_both(candidate, made.dynamic, folder.path(), &packed, settings)? {
+    let verdict = start_both(candidate, made.dynamic, folder.path(), &packed, settings);
+    clear(folder);
+    let started = match verdict? {
         Ok(started) => started,
         Err(why) => return Ok((Err(why), made.time)),
     };
@@ -220,17 +222,18 @@ fn before_reading(candidate: &Candidate<'_>, settings: &Settings) -> Result<(), 
     }
 }
 
-/// A new folder that only this user may enter.
+/// A new folder that only this user may enter, by its real path: so processes in it are known by theirs.
 pub(crate) fn private_folder(
     candidate: &Candidate<'_>,
     scratch: &Path,
 ) -> Result<tempfile::TempDir, PackError> {
-    let made = tempfile::Builder::new().prefix("kimg-pack-").tempdir_in(scratch);
+    let made = fs_err::canonicalize(scratch)
+        .and_then(|scratch| tempfile::Builder::new().prefix("kimg-pack-").tempdir_in(scratch));
     made.map_err(|source| PackError::Scratch { path: candidate.path.clone(), source })
 }
 
-/// Takes a packer's folder away, also when it left folders in it that can't be entered.
-fn clear(folder: tempfile::TempDir) {
+/// Takes a folder away, also when a program left folders in it that can't be entered.
+pub(crate) fn clear(folder: tempfile::TempDir) {
     use std::os::unix::fs::PermissionsExt;
     let mut todo = vec![folder.path().to_owned()];
     while let Some(here) = todo.pop() {

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use kimg_core::{Content, ContentSink};
+use tempfile::TempDir;
 
-use crate::gate::{pass, private_folder};
+use crate::gate::{clear, pass, private_folder};
 use crate::run::write_program;
 use crate::runners::Way;
 use crate::start::{Stand, WriteError};
@@ -87,7 +88,6 @@ fn start(
     scratch: &Path,
 ) -> Result<Result<Starts, String>, PackError> {
     let content_error = |source| PackError::Content { path: candidate.path.clone(), source };
-    let disk = |source| PackError::Scratch { path: candidate.path.clone(), source };
     // Whether it needs an interpreter is the plain program's to say: a packed one may hide it.
     let plain = candidate.content.read(candidate.content.size()).map_err(content_error)?;
     let dynamic = match elf::read(&plain) {
@@ -96,6 +96,20 @@ fn start(
     };
     drop(plain);
     let folder = private_folder(candidate, scratch)?;
+    let starts = start_in(&folder, candidate, dynamic, content, settings, count);
+    clear(folder);
+    starts
+}
+
+fn start_in(
+    folder: &TempDir,
+    candidate: &Candidate<'_>,
+    dynamic: bool,
+    content: &Content,
+    settings: &Settings,
+    count: usize,
+) -> Result<Result<Starts, String>, PackError> {
+    let disk = |source| PackError::Scratch { path: candidate.path.clone(), source };
     let stand = match Stand::new(candidate, dynamic, folder.path(), settings)? {
         Ok(stand) => stand,
         Err(why) => return Ok(Err(why)),

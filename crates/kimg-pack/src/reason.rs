@@ -150,7 +150,7 @@ impl fmt::Display for PlainReason {
             Self::Setuid { mode } => {
                 write!(
                     f,
-                    "it runs with its owner's rights (mode {mode:04o}), which no start here can show to be kept"
+                    "it runs with its owner's or group's rights (mode {mode:04o}), which no start here can show to be kept"
                 )
             }
             Self::Capabilities => f.write_str("it has capabilities, which no start here can show to be kept"),

@@ -6,8 +6,8 @@ mod programs;
 
 use kimg_core::variant::Probe;
 use kimg_core::{Content, Digest, ImagePath, MemorySink, Platform};
-use kimg_pack::{Outcome, PlainReason, Runners, Settings, Started, Upx, measure};
-use kimg_testkit::{debian_plugins, real, skip, tool};
+use kimg_pack::{Outcome, Packing, PlainReason, Runners, Settings, Started, Upx, measure};
+use kimg_testkit::{Real, debian_plugins, real, skip, tool};
 use programs::{Question, file_of, version_probe};
 
 fn upx() -> Option<Upx> {
@@ -195,4 +195,85 @@ fn decisions_are_measured_one_by_one() {
     assert_eq!(rows[2].outcome, Outcome::Plain { why: PlainReason::NoPacker });
     assert_eq!(rows[0].starts, Err("no start was asked for".into()));
     assert_eq!(fs_err::read_dir(scratch.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_real_program_with_symbols_is_stripped_and_answers_as_before() {
+    let Some(real) = real() else { return };
+    // One of each class; the third has its turn below.
+    for platform in [Platform::Amd64, Platform::ArmV7] {
+        strip_and_start(&real, platform, "kubeadm");
+    }
+}
+
+#[test]
+#[ignore = "starts the largest programs under qemu: a minute"]
+fn the_largest_programs_are_stripped_and_answer_as_before() {
+    let Some(real) = real() else { return };
+    for platform in Platform::DEFAULT {
+        for program in ["kubelet", "kubeadm", "kube-proxy"] {
+            strip_and_start(&real, platform, program);
+        }
+    }
+}
+
+fn strip_and_start(real: &Real, platform: Platform, program: &str) {
+    if can_start(platform) {
+        let path = format!("/usr/bin/{program}");
+        let interpreter = format!("/lib/ld-musl-{}.so.1", platform.musl());
+        let content = file_of(real, platform, program, &path[1..]);
+        let mut question = Question::new(&content);
+        (question.platform, question.path, question.packing) = (platform, &path, Packing::STRIP);
+        let loader = file_of(real, platform, "musl", interpreter.trim_start_matches('/'));
+        question.libraries = vec![(interpreter.parse().unwrap(), loader)];
+        let word = if program == "kubeadm" { "version" } else { "--version" };
+        question.probe = Some(Probe { arguments: vec![word.into()], ..Probe::default() });
+        let outcome = question.ask(None).unwrap();
+        let Outcome::Packed { content: stripped, started, .. } = &outcome else {
+            panic!("{platform}: {outcome}")
+        };
+        assert!(stripped.size() * 10 < content.size() * 9, "{platform}: {outcome}");
+        if let Started::NotHere(why) = started {
+            skip(format_args!("stripped {program} for {platform} can't be started here: {why}"));
+        }
+        let (plain, stripped) = (content.read(1 << 30).unwrap(), stripped.read(1 << 30).unwrap());
+        programs::loads::assert_loads_alike(&plain, &stripped);
+        // Traces of panics and `go version` need these.
+        let file = object::File::parse(&*stripped).unwrap();
+        for name in [".gopclntab", ".note.go.buildid", ".go.buildinfo"] {
+            assert!(object::Object::section_by_name(&file, name).is_some(), "{platform}: {name}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "reads all files of the real packages of three architectures: a minute"]
+fn whatever_is_stripped_of_all_real_files_loads_as_before() {
+    let Some(real) = real() else { return };
+    let mut stripped_files = 0;
+    for platform in Platform::DEFAULT {
+        for entry in fs_err::read_dir(real.repo().join(platform.alpine())).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "apk") {
+                continue;
+            }
+            for (name, content) in programs::elf_files_of(&path) {
+                let mut question = Question { runners: Runners::none(), ..Question::new(&content) };
+                (question.platform, question.packing, question.probe) = (platform, Packing::STRIP, None);
+                match question.ask(None).unwrap() {
+                    Outcome::Packed { content: stripped, .. } => {
+                        let (plain, stripped) =
+                            (content.read(1 << 30).unwrap(), stripped.read(1 << 30).unwrap());
+                        programs::loads::assert_loads_alike(&plain, &stripped);
+                        stripped_files += 1;
+                    }
+                    Outcome::Plain { why } => {
+                        assert_eq!(why, PlainReason::NothingToStrip, "{} {name}", path.display());
+                    }
+                }
+            }
+        }
+    }
+    // kubelet, kubeadm and kube-proxy at least.
+    assert!(stripped_files >= 9, "{stripped_files}");
 }

@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+pub mod loads;
+pub mod script;
 pub mod sectioned;
 
 use std::collections::BTreeMap;
@@ -237,4 +239,22 @@ pub fn file_of(real: &Real, platform: Platform, package: &str, path: &str) -> Co
 /// How a CNI plugin is started harmlessly.
 pub fn version_probe() -> Probe {
     Probe { arguments: Vec::new(), environment: [("CNI_COMMAND".to_owned(), "VERSION".to_owned())].into() }
+}
+
+/// All ELF files of a package.
+pub fn elf_files_of(package: &Path) -> Vec<(String, Content)> {
+    let mut archive =
+        tar::Archive::new(flate2::read::MultiGzDecoder::new(fs_err::File::open(package).unwrap()));
+    archive.set_ignore_zeros(true);
+    let mut files = Vec::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().display().to_string();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        if bytes.starts_with(b"\x7fELF") {
+            files.push((name, Content::from_bytes(bytes)));
+        }
+    }
+    files
 }
