@@ -1,40 +1,14 @@
-//! The size matrix: variants down, platforms across.
+//! The matrix as a table, Markdown, JSON and CSV.
 
-use std::collections::BTreeSet;
+use kimg_core::Platform;
 
-use kimg_core::{Digest, Platform};
-use serde::Serialize;
-
+use super::{MatrixEntry, SizeMatrix};
+use crate::size::deltas;
 use crate::text::{Paint, wrap};
 use crate::{Column, Format, SAMPLE_NOTICE, Table, json, sizes};
 
-/// One image for one platform.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MatrixEntry {
-    /// The variant's name: `kubeadm-cni`.
-    pub variant: String,
-    /// What the variant is, in one line.
-    pub description: String,
-    /// The tag that names exactly this version and variant: `v1.20.2-cni`.
-    pub tag: String,
-    /// What it runs on.
-    pub platform: Platform,
-    /// What a node pulls: the sum of the sizes of its compressed layers, in bytes.
-    pub compressed: u64,
-    /// What it takes on disk, about: the sum of the sizes of its layers uncompressed (tar archives), in bytes.
-    pub extracted: u64,
-    /// The digest of its manifest.
-    pub digest: Digest,
-    /// Whether it was made from the embedded sample.
-    pub sample: bool,
-}
-
-/// The sizes of all images of a build. Rows and columns come in the order of the entries and of [`Platform`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct SizeMatrix {
-    /// One for each image and platform.
-    pub entries: Vec<MatrixEntry>,
-}
+/// Stands behind a size that is not what a registry would have.
+const STORED_PLAIN: &str = "layers lie uncompressed where they were read: from a registry a node pulls less";
 
 impl SizeMatrix {
     /// The matrix in a format. Table and Markdown have a row for each variant, JSON and CSV a record for each entry.
@@ -61,7 +35,11 @@ impl SizeMatrix {
             table.row([name, tag.to_owned()].into_iter().chain(self.cells(variant, tag, &platforms)));
         }
         let mut text = table.to_terminal(width, color);
-        text.push_str("\n Sizes: pull / on disk\n");
+        let notes = [vec!["Sizes: pull / on disk".to_owned()], self.notes()].concat();
+        text.push('\n');
+        for line in notes.iter().flat_map(|note| wrap(note, width.saturating_sub(1))) {
+            text.extend([" ", &line, "\n"]);
+        }
         if self.entries.iter().any(|entry| entry.sample) {
             for line in wrap(SAMPLE_NOTICE, width.saturating_sub(1)) {
                 text.extend([" ", &Paint(color).loud(&line), "\n"]);
@@ -75,17 +53,22 @@ impl SizeMatrix {
         let platforms = self.platforms();
         let mut columns = vec![Column::left("image")];
         columns.extend(platforms.iter().map(|platform| Column::right(platform.to_string())));
-        columns.push(Column::left("holds"));
+        let described = self.entries.iter().any(|entry| !entry.description.is_empty());
+        columns.extend(described.then(|| Column::left("holds")));
         let mut table = Table::new(columns);
         for (variant, tag) in self.rows() {
             let mark = if self.is_sample(variant, tag) { " **(sample)**" } else { "" };
-            let description =
-                self.entry(variant, tag).map(|entry| entry.description.clone()).unwrap_or_default();
+            let name = self.row_name(variant, tag);
+            let entry = self.of_row(variant, tag).next();
+            let description = entry.map(|entry| entry.description.clone()).unwrap_or_default();
             let cells = self.cells(variant, tag, &platforms);
-            table.row([format!("`{variant}`{mark}")].into_iter().chain(cells).chain([description]));
+            table.row([format!("`{name}`{mark}")].into_iter().chain(cells).chain([description]));
         }
         let mut text = table.to_markdown();
         text.push_str("\nWhat a node pulls (compressed) / what it takes on disk (uncompressed); 1 MB is 1,000,000 bytes.\n");
+        for note in self.notes() {
+            text.extend([&note, "\n"]);
+        }
         if self.entries.iter().any(|entry| entry.sample) {
             text.extend(["\n**", SAMPLE_NOTICE, "**\n"]);
         }
@@ -94,8 +77,12 @@ impl SizeMatrix {
 
     fn to_csv(&self) -> String {
         let heads = ["variant", "platform", "tag", "compressed", "extracted", "digest", "sample"];
-        let mut table = Table::new(heads.map(Column::left));
+        let since = ["compressed_before", "extracted_before"].iter().filter(|_| self.since.is_some());
+        let mut table = Table::new(heads.iter().chain(since).map(|head| Column::left(*head)));
         for entry in &self.entries {
+            let before = |size: fn(&super::Before) -> u64| {
+                entry.before.as_ref().map_or_else(String::new, |before| size(before).to_string())
+            };
             table.row([
                 entry.variant.clone(),
                 entry.platform.to_string(),
@@ -104,34 +91,11 @@ impl SizeMatrix {
                 entry.extracted.to_string(),
                 entry.digest.to_string(),
                 entry.sample.to_string(),
+                before(|before| before.compressed),
+                before(|before| before.extracted),
             ]);
         }
         table.to_csv()
-    }
-
-    fn platforms(&self) -> Vec<Platform> {
-        let all: BTreeSet<Platform> = self.entries.iter().map(|entry| entry.platform).collect();
-        all.into_iter().collect()
-    }
-
-    /// The rows: each variant and tag once, in the order in which they come first.
-    fn rows(&self) -> Vec<(&str, &str)> {
-        let mut rows: Vec<(&str, &str)> = Vec::new();
-        for entry in &self.entries {
-            let row = (entry.variant.as_str(), entry.tag.as_str());
-            if !rows.contains(&row) {
-                rows.push(row);
-            }
-        }
-        rows
-    }
-
-    fn of_row(&self, variant: &str, tag: &str) -> impl Iterator<Item = &MatrixEntry> {
-        self.entries.iter().filter(move |entry| entry.variant == variant && entry.tag == tag)
-    }
-
-    fn entry(&self, variant: &str, tag: &str) -> Option<&MatrixEntry> {
-        self.of_row(variant, tag).next()
     }
 
     fn is_sample(&self, variant: &str, tag: &str) -> bool {
@@ -141,8 +105,39 @@ impl SizeMatrix {
     fn cells(&self, variant: &str, tag: &str, platforms: &[Platform]) -> Vec<String> {
         let cell = |platform: &Platform| {
             let entry = self.of_row(variant, tag).find(|entry| entry.platform == *platform);
-            entry.map_or_else(|| "–".to_owned(), |entry| sizes(entry.compressed, entry.extracted))
+            entry.map_or_else(|| "–".to_owned(), |entry| self.cell(entry))
         };
         platforms.iter().map(cell).collect()
+    }
+
+    /// `20.7 / 71.7 MB`, with `(−0.3 / +0.1)` or `(new)` behind it where an earlier matrix is known.
+    fn cell(&self, entry: &MatrixEntry) -> String {
+        let now = (entry.compressed, entry.extracted);
+        let mark = if entry.stored_plain { " *" } else { "" };
+        let change = match (&entry.before, &self.since) {
+            (Some(before), _) => format!(" ({})", deltas(now, (before.compressed, before.extracted))),
+            (None, Some(_)) => " (new)".to_owned(),
+            (None, None) => String::new(),
+        };
+        format!("{}{mark}{change}", sizes(now.0, now.1))
+    }
+
+    /// What has to be said below the table.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.entries.iter().any(|entry| entry.stored_plain) {
+            notes.push(format!("* {STORED_PLAIN}."));
+        }
+        if let Some(since) = &self.since {
+            // A tag tells a reader more than the name of a file.
+            let tag = self.entries.iter().find_map(|entry| entry.before.as_ref()).map(|before| &before.tag);
+            let since = tag.filter(|tag| !tag.is_empty()).unwrap_or(since);
+            notes.push(format!("In brackets: the change since {since}."));
+        }
+        if !self.gone.is_empty() {
+            let gone = self.gone.iter().map(|(variant, platform)| format!("{variant} for {platform}"));
+            notes.push(format!("No more there: {}.", gone.collect::<Vec<_>>().join(", ")));
+        }
+        notes
     }
 }
