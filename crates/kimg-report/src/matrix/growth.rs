@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use kimg_core::Platform;
 use serde::Serialize;
 
+use super::parts::without_version;
 use super::{MatrixEntry, MeasuredFile, SizeMatrix};
 use crate::size::count;
 use crate::text::clean;
 use crate::thousands;
+
+/// How many packages a sum names.
+const PACKAGES: usize = 6;
 
 /// What changed between an image as it was and as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -128,7 +132,27 @@ fn signed(bytes: i128) -> String {
 }
 
 impl Growth {
-    /// The account in lines for people: at most `most` files, then how many more there are and what they come to.
+    /// What packages add to the pull, the most first; nothing where there is only one.
+    fn by_package(&self) -> Option<String> {
+        let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
+        for file in &self.files {
+            let package = file.package.as_deref().or(file.package_before.as_deref());
+            let name = package.map_or("no package", without_version);
+            *sums.entry(name).or_default() += i128::from(file.pull) - i128::from(file.pull_before);
+        }
+        let mut sums: Vec<(&str, i128)> = sums.into_iter().collect();
+        sums.sort_by_key(|(name, pull)| (-pull, *name));
+        let named =
+            sums.iter().take(PACKAGES).map(|(name, pull)| format!("{} {}", clean(name), signed(*pull)));
+        let mut text = format!("  to pull, by package: {}", named.collect::<Vec<_>>().join(", "));
+        if let Some(others) = sums.get(PACKAGES..).filter(|others| !others.is_empty()) {
+            let pull: i128 = others.iter().map(|(_, pull)| pull).sum();
+            text.extend([", ", &others.len().to_string(), " more ", &signed(pull)]);
+        }
+        (sums.len() > 1).then_some(text)
+    }
+
+    /// The account in lines for people: sums by package, at most `most` files, then how many more there are and what they come to.
     pub fn lines(&self, most: usize) -> Vec<String> {
         let head = match &self.since {
             Some(tag) => format!("since {tag}, in bytes:"),
@@ -137,6 +161,7 @@ impl Growth {
         let shown = if self.files.len() == most + 1 { most + 1 } else { most.min(self.files.len()) };
         let (named, others) = self.files.split_at(shown);
         let mut lines = vec![head];
+        lines.extend(self.by_package());
         lines.extend(named.iter().map(|file| format!("  {}", file.line())));
         if !others.is_empty() {
             let pull: i128 = others.iter().map(|f| i128::from(f.pull) - i128::from(f.pull_before)).sum();

@@ -103,15 +103,8 @@ impl Part {
         }
     }
 
-    /// Without the version, where the name has the form of an apk package's: `NAME-VERSION-rN`.
     fn short_name(&self) -> &str {
-        let name = self.name();
-        let mut pieces = name.rsplitn(3, '-');
-        let release = pieces.next().is_some_and(|piece| piece.starts_with('r'));
-        match (pieces.next(), pieces.next()) {
-            (Some(_), Some(short)) if release => short,
-            _ => name,
-        }
+        without_version(self.name())
     }
 
     /// The pull per byte of its files, `0.28`.
@@ -180,6 +173,16 @@ impl Parts {
             ]);
         }
         table.to_csv()
+    }
+}
+
+/// The name alone, where it has the form of an apk package's with its version: `NAME-VERSION-rN`.
+pub(super) fn without_version(package: &str) -> &str {
+    let mut pieces = package.rsplitn(3, '-');
+    let release = pieces.next().is_some_and(|piece| piece.starts_with('r'));
+    match (pieces.next(), pieces.next()) {
+        (Some(_), Some(name)) if release => name,
+        _ => package,
     }
 }
 

@@ -26,15 +26,22 @@ impl SizeMatrix {
     /// For a terminal so many characters wide.
     pub fn to_terminal(&self, width: usize, color: bool) -> String {
         let platforms = self.platforms();
-        let mut columns = vec![Column::left("Image"), Column::left("Tag")];
-        columns.extend(platforms.iter().map(|platform| Column::right(platform.to_string())));
-        let mut table = Table::new(columns);
-        for (variant, tag) in self.rows() {
-            let name =
-                if self.is_sample(variant, tag) { format!("{variant} (sample)") } else { variant.to_owned() };
-            table.row([name, tag.to_owned()].into_iter().chain(self.cells(variant, tag, &platforms)));
-        }
-        let mut text = table.to_terminal(width, color);
+        let table = |with_tags: bool| {
+            let mut columns = vec![Column::left("Image")];
+            columns.extend(with_tags.then(|| Column::left("Tag")));
+            columns.extend(platforms.iter().map(|platform| Column::right(platform.to_string())));
+            let mut table = Table::new(columns);
+            for (variant, tag) in self.rows() {
+                let sample = if self.is_sample(variant, tag) { " (sample)" } else { "" };
+                let name = if with_tags { variant.to_owned() } else { self.row_name(variant, tag) };
+                let words = [name + sample].into_iter().chain(with_tags.then(|| tag.to_owned()));
+                table.row(words.chain(self.cells(variant, tag, &platforms)));
+            }
+            table
+        };
+        // Changes take room: tags are what can be done without.
+        let with_tags = self.since.is_none() || table(true).natural_width() <= width;
+        let mut text = table(with_tags).to_terminal(width, color);
         let notes = [vec!["Sizes: pull / on disk".to_owned()], self.notes()].concat();
         text.push('\n');
         for line in notes.iter().flat_map(|note| wrap(note, width.saturating_sub(1))) {
@@ -135,8 +142,15 @@ impl SizeMatrix {
             notes.push(format!("In brackets: the change since {since}."));
         }
         if !self.gone.is_empty() {
-            let gone = self.gone.iter().map(|(variant, platform)| format!("{variant} for {platform}"));
-            notes.push(format!("No more there: {}.", gone.collect::<Vec<_>>().join(", ")));
+            let mut gone: Vec<String> = Vec::new();
+            for (variant, platform) in &self.gone {
+                let wholly = self.entries.iter().all(|entry| entry.variant != *variant);
+                let name = if wholly { variant.clone() } else { format!("{variant} for {platform}") };
+                if gone.last() != Some(&name) {
+                    gone.push(name);
+                }
+            }
+            notes.push(format!("No more there: {}.", gone.join(", ")));
         }
         notes
     }
