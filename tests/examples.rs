@@ -52,3 +52,19 @@ fn the_mirror_project_asks_alpines_own_mirror_and_the_default_does_too() {
     let story = ask(empty.path());
     assert!(story.contains("https://dl-cdn.alpinelinux.org/alpine/latest-stable/main/x86_64/"), "{story}");
 }
+
+#[test]
+#[ignore = "ten seconds of tar and gzip: in .ci/proofs"]
+fn the_earlier_way_by_hand_comes_to_about_the_sizes_that_were_measured_first() {
+    let Some(_) = kimg_testkit::real() else { return };
+    if !kimg_testkit::superuser() {
+        return;
+    }
+    let script = kimg_testkit::workspace().join("examples/seed-way/make");
+    let said = kimg_testkit::run(std::process::Command::new(script).args(["plain", "amd64", "--no-upx"]));
+    let bytes: Vec<f64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    for (now, first) in bytes.iter().zip([25_504_289.0, 83_343_360.0_f64]) {
+        assert!((now / first - 1.0).abs() < 0.01, "{said}");
+    }
+    assert_eq!(bytes.len(), 2, "{said}");
+}

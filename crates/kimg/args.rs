@@ -11,6 +11,7 @@ use crate::commands::audit::AuditArgs;
 use crate::commands::cache::CacheArgs;
 use crate::commands::check::CheckArgs;
 use crate::commands::diff::DiffArgs;
+use crate::commands::matrix::MatrixArgs;
 use crate::commands::needs::NeedsArgs;
 use crate::commands::outdated::OutdatedArgs;
 use crate::commands::tune::TuneArgs;
@@ -48,7 +49,7 @@ pub(crate) enum Command {
     Audit(Box<AuditArgs>),
     /// Check that all that programs load fits together, symbol by symbol, as their loader would find at the start
     Check(Box<CheckArgs>),
-    /// Print the size matrix of the images in a layout
+    /// Print the size matrix of images, what is behind each size, and what a node pulls to go from one to another
     Matrix(MatrixArgs),
     /// List the variants that can be built
     Variants(VariantsArgs),
@@ -320,25 +321,6 @@ pub(crate) enum TreeBy {
     Folders,
     /// As one led to the other
     Reasons,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct MatrixArgs {
-    /// The OCI layout
-    #[arg(long, value_name = "DIR", default_value = "out")]
-    pub(crate) layout: PathBuf,
-
-    /// How to print the matrix
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
-
-    /// Replace what stands between `<!-- kimg:matrix:begin -->` and `<!-- kimg:matrix:end -->` in this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) readme: Option<PathBuf>,
-
-    /// Write nothing: fail when the file is stale
-    #[arg(long, requires = "readme")]
-    pub(crate) check: bool,
 }
 
 #[derive(Debug, Args)]

@@ -17,12 +17,11 @@ use crate::aims::{Cut, Decisions};
 use crate::error::BuildError;
 use crate::events::{Event, Events};
 use crate::inputs::{self, Inputs, LockUse};
-use crate::layers::WrittenLayer;
 use crate::outdated::{self, Outdated};
 use crate::packing;
 use crate::project::{Output, Project};
 use crate::select::{self, Selected};
-use crate::{images, layers, report};
+use crate::{budget, images, layers, report};
 
 /// Everything that a build needs beside the project.
 pub struct Build<'a> {
@@ -158,9 +157,9 @@ impl Build<'_> {
         };
         let written = layers::write_layers(&images, &options, &self.cache, &blobs, self.events)?;
 
+        budget::keep(self.project, &images, &written, &blobs)?;
         let mut built = Vec::new();
         for (selected, layers) in images.iter().zip(&written) {
-            self.keep_budget(selected, layers)?;
             built.push(images::assemble(self.project, selected, layers, alpine.as_deref(), self.epoch)?);
         }
         let joined = images::join(self.project, built, &images, alpine.as_deref())?;
@@ -209,20 +208,6 @@ impl Build<'_> {
             changes.push(kimg_source::lock::Change::Packer(old.clone(), "none".into()));
         }
         inputs::refuse_changes(&changes)
-    }
-
-    fn keep_budget(&self, selected: &Selected, layers: &[WrittenLayer]) -> Result<(), BuildError> {
-        let variant = &self.project.variants[selected.variant];
-        let size = layers.iter().map(|l| l.info.size).sum();
-        match variant.budget {
-            Some(budget) if size > budget => Err(BuildError::OverBudget {
-                variant: variant.name.clone(),
-                platform: selected.platform,
-                size,
-                budget,
-            }),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -5,6 +5,9 @@ use std::io;
 use kimg_core::variant::VariantError;
 use kimg_core::{Classified, ErrorClass, ImagePath, Platform};
 
+use crate::budget::Over;
+use crate::existing::ReadError;
+
 /// A place in a settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -161,18 +164,22 @@ pub enum BuildError {
         /// What, where and why.
         missing: Vec<String>,
     },
-    /// An image larger than its budget.
-    #[error("{variant} for {platform} has {size} compressed bytes, over its budget of {budget}")]
+    /// Images larger than their budgets.
+    #[error(
+        "{} over budget, and nothing was written:{}",
+        match images.len() { 1 => "1 image is".to_owned(), many => format!("{many} images are") },
+        images.iter().fold(String::new(), |all, image| format!("{all}\n  {image}"))
+    )]
     OverBudget {
-        /// The variant.
-        variant: String,
-        /// The platform.
-        platform: Platform,
-        /// Compressed bytes.
-        size: u64,
-        /// The budget in bytes.
-        budget: u64,
+        /// Each of them.
+        images: Vec<Over>,
     },
+    /// An image that exists already.
+    #[error(transparent)]
+    Existing(#[from] ReadError),
+    /// What should be a size matrix.
+    #[error(transparent)]
+    Matrix(#[from] kimg_report::RecordError),
 }
 
 /// A time in seconds since 1970 as a person reads it.
@@ -253,6 +260,8 @@ impl Classified for BuildError {
             Self::Layer(e) => e.class(),
             Self::Image(e) => e.class(),
             Self::OverBudget { .. } => ErrorClass::OverBudget,
+            Self::Existing(e) => e.class(),
+            Self::Matrix(e) => e.class(),
         }
     }
 
@@ -281,6 +290,13 @@ impl Classified for BuildError {
             Self::Strict { .. } => {
                 Some("add a repository or a [[program]] that has them, or build without `--strict`".into())
             }
+            Self::OverBudget { .. } => Some(
+                "leave something out (`kimg files --tree` and `kimg why` tell what is there, and why), or raise the \
+                 `budget` of the variant or in kimg.toml"
+                    .into(),
+            ),
+            Self::Existing(e) => e.hint(),
+            Self::Matrix(e) => e.hint(),
             _ => None,
         }
     }

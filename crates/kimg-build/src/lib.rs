@@ -46,7 +46,8 @@
 //!
 //! # Beside the pipeline
 //!
-//! [`existing`] reads images that were made before, by whomever; [`slim`] makes a smaller image out of any of them, or of a
+//! [`budget`] refuses images that became too large, before any is written, and tells what grew; [`matrix`] measures
+//! images that exist. [`existing`] reads images that were made before, by whomever; [`slim`] makes a smaller image out of any of them, or of a
 //! folder with a root file system, by the same closure, layers and outputs.
 //!
 //! # Example
@@ -82,6 +83,7 @@
 
 pub mod aims;
 pub mod audit;
+pub mod budget;
 pub mod build;
 pub mod error;
 pub mod events;

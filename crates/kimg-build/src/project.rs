@@ -118,6 +118,8 @@ pub struct Project {
     pub aims: Aims,
     /// Where images are written.
     pub outputs: Vec<Output>,
+    /// The last size matrix, which a build over its budget is compared with. It need not be there.
+    pub last_matrix: PathBuf,
     /// Whether what is optional has to be there.
     pub strict: bool,
     /// Further labels.
@@ -190,6 +192,7 @@ impl Project {
             pack,
             aims,
             outputs,
+            last_matrix: folder.join(settings.matrix.as_deref().unwrap_or(Path::new("README.matrix.json"))),
             strict: flags.strict || settings.strict.unwrap_or(false),
             labels,
             annotations,
@@ -216,6 +219,13 @@ impl Project {
             (named, _) => named.to_vec(),
         };
         let contents = flags.contents.or(settings.contents);
+        // A misspelt name would be a budget for nothing.
+        if let Some(name) = settings.budget.keys().find(|name| !known.written.contains_key(*name)) {
+            return Err(BuildError::settings_hint(
+                format!("[budget.{name}]: there is no variant `{name}`"),
+                format!("the variants are {}", known.order.join(", ")),
+            ));
+        }
         let mut variants: Vec<Variant> = Vec::new();
         for name in names {
             if variants.iter().any(|v| v.name == name) {
@@ -223,6 +233,7 @@ impl Project {
             }
             let mut variant = variant::resolve(&name, &known.written)?;
             variant.contents = contents.unwrap_or(variant.contents);
+            variant.budget = settings.budget.get(&name).cloned().unwrap_or(variant.budget);
             variants.push(variant);
         }
         if variants.is_empty() {

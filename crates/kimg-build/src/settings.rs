@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use kimg_core::variant::Contents;
+use kimg_core::variant::{Budget, Contents};
 use serde::{Deserialize, Serialize};
 
 use crate::error::BuildError;
@@ -50,8 +50,13 @@ pub struct Settings {
     pub compression: Option<String>,
     /// Where images are written: `type=oci,dest=out`.
     pub output: Option<Vec<String>>,
+    /// The last size matrix, which a build over its budget is compared with: `README.matrix.json` when not said.
+    pub matrix: Option<PathBuf>,
     /// Whether what is optional and missing is an error.
     pub strict: Option<bool>,
+    /// How large images may become, by the names of variants; takes the place of a variant's own budget.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub budget: BTreeMap<String, Budget>,
     /// Labels of every image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -141,6 +146,19 @@ mod tests {
     }
 
     #[test]
+    fn a_size_that_is_none_is_shown_where_it_stands() {
+        let text = "[budget.cni]\ncompressed = \"41 MB\"\n\n[budget.cni.armv7]\nextracted = \"95 mb\"\n";
+        let error = Settings::parse("kimg.toml", text).unwrap_err();
+        let place = error.place().unwrap();
+        assert_eq!((place.line, place.column, place.width), (5, 13, 7));
+        assert!(error.to_string().contains("`95 mb` is not a size"), "{error}");
+        let error = Settings::parse("kimg.toml", "budget = { cni = { arm = '41 MB' } }").unwrap_err();
+        assert_eq!(error.place().map(|place| place.line), Some(1));
+        let error = Settings::parse("kimg.toml", "[budget.cni]\ncompresst = '41 MB'\n").unwrap_err();
+        assert_eq!(error.place().map(|place| (place.line, place.column, place.width)), Some((2, 1, 9)));
+    }
+
+    #[test]
     fn what_init_writes_says_nothing_until_it_is_edited() {
         assert_eq!(Settings::parse("kimg.toml", COMMENTED).unwrap(), Settings::default());
     }
@@ -156,5 +174,7 @@ mod tests {
         assert!(
             settings.variants.is_some() && settings.repositories.is_some() && settings.programs.len() == 2
         );
+        let limits = settings.budget["cni"].limits(kimg_core::Platform::ArmV7);
+        assert!(limits.compressed.is_some_and(|size| size.0 == 38_000_000) && limits.extracted.is_some());
     }
 }

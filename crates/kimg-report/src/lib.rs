@@ -7,7 +7,8 @@
 //! | --- | --- |
 //! | [`size()`], [`sizes`] | bytes as people read them: `26.4 MB`, `24.4 / 84.9 MB` |
 //! | [`Table`] | rows and columns, [rendered](Table::render) for a [`Format`] |
-//! | [`SizeMatrix`] | variants down, platforms across |
+//! | [`SizeMatrix`] | variants down, platforms across: a table, a picture, and how it differs from an earlier one |
+//! | [`Parts`], [`Moves`], [`Growth`] | what is behind a cell: packages, what a move pulls, what grew |
 //! | [`replace_between_markers`] | puts the matrix into a README |
 //! | [`BuildReport`] | all that a build has to say when it is done |
 //! | [`DiffReport`] | what differs between two images, and which packages explain it |
@@ -31,7 +32,11 @@
 //!         extracted: 83_343_360,
 //!         digest: Digest::of("its manifest"),
 //!         sample: false,
+//!         stored_plain: false,
+//!         layers: Vec::new(),
+//!         before: None,
 //!     }],
+//!     ..SizeMatrix::default()
 //! };
 //! assert!(matrix.render(Format::Markdown).contains("| `plain` | 25.5 / 83.3 MB | kubelet alone |"));
 //! assert!(matrix.render(Format::Csv).starts_with("variant,platform,tag,compressed,extracted,digest,sample\n"));
@@ -48,6 +53,7 @@ mod outline;
 mod report;
 mod screen;
 mod size;
+mod svg;
 mod table;
 mod text;
 
@@ -58,13 +64,16 @@ pub use diff::{
 pub use file_tree::{Depth, FileTreeReport, ListedFile};
 pub use format::{Format, FormatError};
 pub use graph::{Graph, Node, NodeKind};
-pub use markers::{BEGIN_MARKER, END_MARKER, MarkerError, replace_between_markers};
-pub use matrix::{MatrixEntry, SizeMatrix};
+pub use markers::{BEGIN_MARKER, END_MARKER, MarkerError, differing_lines, replace_between_markers};
+pub use matrix::{
+    Basis, Before, EntryLayer, Grown, Growth, MatrixEntry, MeasuredFile, MeasuredLayer, Move, Moves,
+    MovesBefore, Part, Parts, RecordError, SizeMatrix,
+};
 pub use report::{
     BuildReport, Contributor, Fetched, ImageReport, LayerReport, LeftOut, LeftOutOf, Missing, NotRun,
     PackReport,
 };
-pub use size::{size, sizes};
+pub use size::{size, sizes, thousands};
 pub use table::{Align, Column, Table};
 
 /// What is said wherever something made from the embedded sample is shown.

@@ -1,5 +1,7 @@
 //! Puts text between two markers of a README, and leaves every other byte alone.
 
+use std::collections::BTreeSet;
+
 use kimg_core::{Classified, ErrorClass};
 
 /// Stands before the text, on a line of its own.
@@ -95,6 +97,16 @@ pub fn replace_between_markers(readme: &str, text: &str) -> Result<String, Marke
     Ok(new)
 }
 
+/// What differs between two texts, for people: lines that only the old one has behind `-`, lines that only the new one
+/// has behind `+`, each in its order.
+pub fn differing_lines(old: &str, new: &str) -> Vec<String> {
+    let only_in = |text: &str, other: &str, sign: char| -> Vec<String> {
+        let known: BTreeSet<&str> = other.lines().collect();
+        text.lines().filter(|line| !known.contains(line)).map(|line| format!("{sign} {line}")).collect()
+    };
+    [only_in(old, new, '-'), only_in(new, old, '+')].concat()
+}
+
 /// A line of a text: its number from 1, and where it starts and ends, its line end included.
 struct Line {
     number: usize,
@@ -135,6 +147,12 @@ mod tests {
         assert_eq!(replace_between_markers(&once, "new\n").unwrap(), once);
         assert_eq!(replace_between_markers(&readme(""), "new").unwrap(), once);
         assert_eq!(replace_between_markers(&once, "").unwrap(), readme(""));
+    }
+
+    #[test]
+    fn what_differs_is_told_line_by_line() {
+        assert_eq!(differing_lines("a\nb\nc\n", "a\nx\nc\ny\n"), ["- b", "+ x", "+ y"]);
+        assert!(differing_lines("a\n", "a\n").is_empty());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Bytes as people read them: decimal units, as registries show them, with one digit behind the point.
 
+use std::cmp::Ordering;
+
 /// Bytes as text: `999 B`, `61.4 kB`, `26.4 MB`, `1.2 GB`. Decimal units: 1 MB is 1,000,000 bytes.
 ///
 /// ```
@@ -24,6 +26,24 @@ pub fn sizes(compressed: u64, extracted: u64) -> String {
 /// A size before and after, in the unit of the larger: `42.7 → 8.2 MB`.
 pub(crate) fn change(before: u64, after: u64) -> String {
     two(before, "→", after)
+}
+
+/// What changed of two sizes, in the unit of the larger as it is now: `−0.3 / +0.1`; `±0` where nothing did.
+pub(crate) fn deltas(now: (u64, u64), before: (u64, u64)) -> String {
+    if now == before {
+        return "±0".to_owned();
+    }
+    let (factor, _) = unit_of(now.0.max(now.1));
+    let one = |now: u64, before: u64| {
+        let sign = match now.cmp(&before) {
+            Ordering::Less => "−",
+            Ordering::Equal => return "±0".to_owned(),
+            Ordering::Greater => "+",
+        };
+        let bytes = now.abs_diff(before);
+        format!("{sign}{}", if factor == 1 { bytes.to_string() } else { tenths(bytes, factor) })
+    };
+    format!("{} / {}", one(now.0, before.0), one(now.1, before.1))
 }
 
 fn two(first: u64, between: &str, second: u64) -> String {
@@ -59,6 +79,11 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
 
 /// A count with its noun: `1 file`, `1,204 files`.
 pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", thousands(number), if number == 1 { one } else { many })
+}
+
+/// A number with its thousands apart: `1,204`.
+pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -67,7 +92,7 @@ pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
         }
         text.push(digit);
     }
-    format!("{text} {}", if number == 1 { one } else { many })
+    text
 }
 
 #[cfg(test)]
@@ -99,6 +124,14 @@ mod tests {
         assert_eq!(sizes(36_393_111, 94_679_040), "36.4 / 94.7 MB");
         assert_eq!(sizes(3_100, 12_400), "3.1 / 12.4 kB");
         assert_eq!(sizes(320, 512), "320 / 512 B");
+    }
+
+    #[test]
+    fn changes_have_the_unit_of_what_there_is_now_and_say_when_there_is_none() {
+        assert_eq!(deltas((20_700_000, 71_700_000), (21_000_000, 71_600_000)), "−0.3 / +0.1");
+        assert_eq!(deltas((20_700_001, 71_700_000), (20_700_000, 71_700_000)), "+0.0 / ±0");
+        assert_eq!(deltas((5, 7), (5, 7)), "±0");
+        assert_eq!(deltas((320, 512), (300, 600)), "+20 / −88");
     }
 
     #[test]

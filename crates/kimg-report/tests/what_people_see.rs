@@ -246,9 +246,12 @@ fn matrix(sample: bool) -> SizeMatrix {
             extracted: *extracted,
             digest: Digest::of(format!("{variant} {platform}")),
             sample,
+            stored_plain: false,
+            layers: Vec::new(),
+            before: None,
         })
     });
-    SizeMatrix { entries: entries.collect() }
+    SizeMatrix { entries: entries.collect(), ..SizeMatrix::default() }
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! `kimg diff A B`
 
 mod contents;
-mod installed;
 mod pairs;
 
 use std::collections::BTreeMap;

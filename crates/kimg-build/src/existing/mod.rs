@@ -7,6 +7,7 @@
 mod archive;
 mod docker;
 mod error;
+pub mod installed;
 mod layers;
 mod layout;
 mod spool;

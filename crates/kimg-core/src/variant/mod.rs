@@ -4,6 +4,7 @@
 //! variants it extends into a [`Variant`], in which nothing is optional that can't be missing.
 //! Only the resolved one travels further.
 
+mod budget;
 mod resolve;
 pub mod written;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 use crate::{ImagePath, KubernetesVersion};
 
+pub use budget::{Budget, ByteSize, ByteSizeError, SizeLimits};
 pub use resolve::{VariantError, resolve};
 
 /// What one image holds and how it starts.
@@ -44,8 +46,8 @@ pub struct Variant {
     pub files: Vec<FileRule>,
     /// Minimal closure, or whole packages.
     pub contents: Contents,
-    /// The largest compressed size allowed, in bytes, if there is a budget.
-    pub budget: Option<u64>,
+    /// How large it may become. Empty if it has no budget; that of what it extends is not its own.
+    pub budget: Budget,
 }
 
 /// A layer of an image.

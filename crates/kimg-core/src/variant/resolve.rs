@@ -231,7 +231,7 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
         labels: variant.labels,
         files,
         contents: variant.contents.unwrap_or_default(),
-        budget: variant.budget,
+        budget: variant.budget.unwrap_or_default(),
     })
 }
 

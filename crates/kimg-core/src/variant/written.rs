@@ -6,6 +6,10 @@
 //! extends = ["plain"]
 //! tag-suffix = "cni"
 //!
+//! [budget]
+//! compressed = "41 MB"
+//! armv7 = { compressed = "38 MB", extracted = "90 MB" }
+//!
 //! [[layer]]
 //! name = "cni"
 //! holds = "CNI plugins"
@@ -28,7 +32,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Contents;
+use super::{Budget, Contents};
 
 /// One file of `variants/`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,9 +57,9 @@ pub struct Variant {
     /// Minimal closure or whole packages; minimal when not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contents: Option<Contents>,
-    /// The largest compressed size allowed, in bytes.
+    /// How large it may become; not taken from what it extends.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub budget: Option<u64>,
+    pub budget: Option<Budget>,
     /// Packages wanted beside those that follow from the roots.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<String>,

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use super::layers::{Layout, Place, lay_out};
 use super::{Graph, Node, NodeKind};
+use crate::svg::{escaped, tenth};
 use crate::text::clean;
 
 /// Points that a character takes, of the upper line and of the lower one.
@@ -205,17 +206,6 @@ fn length(text: &str, each: f64) -> f64 {
     text.chars().count() as f64 * each
 }
 
-/// A number as SVG has it, with at most one digit behind the point; never `-0`.
-fn tenth(value: f64) -> String {
-    let rounded = (value * 10.0).round() / 10.0;
-    format!("{}", rounded + 0.0)
-}
-
 fn whole(value: f64) -> String {
     tenth(value.ceil())
-}
-
-/// For text and attributes (XML 1.0, 2.4). Control characters are in no XML.
-fn escaped(text: &str) -> String {
-    clean(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use kimg_build::existing::installed::{self, Installed, PLACES};
 use kimg_build::existing::{FoundImage, FoundLayer, Laid, Place, ReadError, read_layer};
 use kimg_core::{
     Content, ContentSink, ContentSource, Digest, DigestWriter, FileTree, ImagePath, Origin, ReadSeek,
@@ -12,8 +13,6 @@ use kimg_core::{
 use kimg_layer::{Node, UpperLayer};
 use kimg_report::ImageContents;
 use serde_json::Value;
-
-use super::installed::{self, Installed, PLACES};
 
 /// The largest database of packages that is read, in bytes.
 const MAX_DATABASE: u64 = 64 << 20;

@@ -7,17 +7,19 @@ use kimg_core::ImagePath;
 use kimg_report::InstalledPackage;
 
 /// Where the database lies, before and after Alpine's merge of `/lib` into `/usr/lib`.
-pub(super) const PLACES: [&str; 2] = ["/lib/apk/db/installed", "/usr/lib/apk/db/installed"];
+pub const PLACES: [&str; 2] = ["/lib/apk/db/installed", "/usr/lib/apk/db/installed"];
 
 /// The packages of a database, and for each path the name of its package.
 #[derive(Debug, Default)]
-pub(super) struct Installed {
-    pub(super) packages: BTreeMap<String, InstalledPackage>,
-    pub(super) owners: Vec<(ImagePath, String)>,
+pub struct Installed {
+    /// The packages by their names.
+    pub packages: BTreeMap<String, InstalledPackage>,
+    /// Each path with the name of its package.
+    pub owners: Vec<(ImagePath, String)>,
 }
 
 /// Reads a database. Lines that are not understood say nothing: an image is compared as well as it can be.
-pub(super) fn read(text: &str) -> Installed {
+pub fn read(text: &str) -> Installed {
     let mut installed = Installed::default();
     for block in text.split("\n\n") {
         let fields = || block.lines().filter_map(|line| line.split_once(':'));
