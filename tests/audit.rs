@@ -95,6 +95,38 @@ fn every_variant_has_what_its_programs_cannot_do_without_or_the_audit_says_so() 
 }
 
 #[test]
+fn of_cni_plugins_is_told_what_they_start_or_that_they_start_nothing() {
+    let Some(real) = kimg_testkit::real() else { return };
+    for arch in ["amd64", "arm64", "armv7"] {
+        let images = audit(&real, &["--arch", arch, "--variant", "cni"]);
+        let starts = |plugin: &str| -> Vec<String> { calls(&images[0], plugin).into_keys().collect() };
+        assert_eq!(starts("portmap"), ["ip6tables", "iptables"], "{arch}: it forgets flows by netlink");
+        assert_eq!(starts("firewall"), ["ip6tables", "iptables"], "{arch}");
+        let ipam = "/opt/cni/bin/host-local";
+        assert_eq!(starts("bridge"), [ipam, "ip6tables", "iptables", "nft"], "{arch}");
+        assert_eq!(starts("ptp"), [ipam, "ip6tables", "iptables"], "{arch}");
+        assert_eq!(starts("macvlan"), [ipam], "{arch}");
+        for call in ["iptables", "ip6tables", "nft", ipam] {
+            let bridge = calls(&images[0], "bridge");
+            assert_eq!(bridge[call]["evidence"]["confidence"], "certain", "{arch}: {call}");
+            assert_eq!(bridge[call]["found"].is_null(), call == "nft", "{arch}: {call}");
+        }
+        let programs = images[0]["programs"].as_array().unwrap();
+        let quiet = programs.iter().filter(|program| program["starts-programs"] == false);
+        let quiet: Vec<_> = quiet.map(|p| p["path"].as_str().unwrap().rsplit('/').next().unwrap()).collect();
+        let expected = ["bandwidth", "dhcp", "host-local", "loopback", "sbr", "static", "tuning", "vrf"];
+        assert_eq!(quiet, expected, "{arch}");
+        // Kubelet, and each plugin of the package, once.
+        assert_eq!(programs.len(), 1 + program::CNI_PLUGINS.len(), "{arch}");
+    }
+    let folder = program::folder();
+    let mut kimg = program::kimg_on(&real, folder.path(), "audit");
+    let table = success(kimg.args(["--arch", "amd64", "--variant", "cni"]));
+    assert!(table.contains("\n loopback: starts no other program\n"), "{table}");
+    assert!(table.contains("host-local or dhcp or static"), "{table}");
+}
+
+#[test]
 fn a_call_that_no_function_and_no_string_of_the_binary_shows_is_not_listed() {
     let Some(real) = kimg_testkit::real() else { return };
     for arch in ["amd64", "armv7"] {
@@ -103,6 +135,9 @@ fn a_call_that_no_function_and_no_string_of_the_binary_shows_is_not_listed() {
         // This kubelet was built without the clouds' volumes; hairpin mode had lost ethtool by then.
         for absent in ["ethtool", "udevadm", "/lib/udev/scsi_id", "/sbin/mount.cifs", "btrfs", "nft"] {
             assert!(!kubelet.contains_key(absent), "{arch}: {absent}");
+        }
+        for present in ["/opt/emc/scaleio/sdc/bin/drv_cfg", "xfs_growfs", "iscsiadm", "rbd"] {
+            assert!(kubelet.contains_key(present), "{arch}: {present}");
         }
         assert!(kubelet.len() > 40, "{arch}: {}", kubelet.len());
         for (name, call) in kubelet {
@@ -194,7 +229,7 @@ fn the_json_has_these_names() {
     let image = &images[0];
     assert_eq!(keys(image), "kubernetes platform programs search-path variant");
     let program = &image["programs"][0];
-    assert_eq!(keys(program), "calls catalogued path");
+    assert_eq!(keys(program), "calls catalogued path starts-programs");
     assert_eq!(program["path"], "/usr/local/bin/kube-proxy");
     let call =
         program["calls"].as_array().unwrap().iter().find(|c| c["call"] == "kube-proxy-modprobe").unwrap();

@@ -16,11 +16,6 @@ use proof::{ENVIRONMENT, Probe};
 /// What no probe can tell: the path, by what `kimg why` says it is there, and why no program can be asked about it here.
 const UNPROBED: &[(&str, &str, &str)] = &[
     (
-        "/etc/protocols",
-        "rule iptables-data",
-        "musl's getprotobyname has a table of its own and reads no file",
-    ),
-    (
         "/etc/nsswitch.conf",
         "root",
         "Go reads it when it looks up the name of a server: kubeadm is watched at it in another test",

@@ -7,9 +7,10 @@ mod program;
 mod proof;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use kimg_core::Platform;
-use kimg_testkit::{Root, both};
+use kimg_testkit::{Root, both, run};
 use proof::{ENVIRONMENT, Probe};
 
 /// What programs open in whole packages and do without: variant, path and why.
@@ -18,15 +19,8 @@ const DONE_WITHOUT: &[(&str, &str, &str)] = &[
     ("kubeadm-cni", "/proc", MOUNTED),
     ("kubeadm-cni", "/etc/hosts", "whoever runs the container puts it there"),
     ("kube-proxy", "/proc", MOUNTED),
-    ("kube-proxy", "/etc/modprobe.d", ALIASES),
-    ("kube-proxy", "/etc/modprobe.d/aliases.conf", ALIASES),
-    ("kube-proxy", "/etc/modprobe.d/blacklist.conf", ALIASES),
-    ("kube-proxy", "/etc/modprobe.d/i386.conf", ALIASES),
-    ("kube-proxy", "/etc/modprobe.d/kms.conf", ALIASES),
 ];
 const MOUNTED: &str = "a runtime mounts it, and makes the folder where an image has none";
-const ALIASES: &str =
-    "other names, and hotplugged modules to pass over: kube-proxy asks for modules by their own names";
 
 #[test]
 fn what_programs_of_plain_open_in_the_whole_packages_is_in_the_minimal_image_too() {
@@ -43,7 +37,54 @@ fn what_programs_of_kubeadm_cni_open_in_the_whole_packages_is_in_the_minimal_ima
 
 #[test]
 fn what_programs_of_kube_proxy_open_in_the_whole_packages_is_in_the_minimal_image_too() {
-    judge("kube-proxy", &["/bin/kmod", "/usr/lib/xtables/libxt_comment.so"]);
+    judge("kube-proxy", &["/bin/kmod", "/etc/modprobe.d/aliases.conf", "/usr/lib/xtables/libxt_comment.so"]);
+}
+
+#[test]
+fn names_of_protocols_are_read_from_a_file_by_glibcs_iptables_and_by_none_of_musls() {
+    let Some(real) = kimg_testkit::real() else { return };
+    let Some(debian) = kimg_testkit::debian_root() else { return };
+    let folder = program::folder();
+    let asked = |program: &str, root: &Root| {
+        let words = [program, "-p", "kimgs-own", "--help"];
+        root.run(&words, ENVIRONMENT).map(|output| (output.status.success(), both(&output)))
+    };
+    let ours = "kimgs-own 253 KIMG\n";
+
+    let copy = folder.path().join("debian");
+    run(Command::new("cp").arg("-al").arg(debian).arg(&copy));
+    fs_err::write(copy.join("etc/protocols"), ours).unwrap();
+    let mut slim = program::kimg(folder.path());
+    slim.arg("slim").arg(&copy).args(["--root", "/usr/sbin/xtables-legacy-multi", "--keep", "/run", "-q"]);
+    fs_err::create_dir_all(copy.join("run")).unwrap();
+    program::success(slim.args(["-o", "out", "--tag", "a:1"]));
+    let unpacked = kimg_testkit::umoci_unpack(
+        &folder.path().join("out"),
+        "a:1",
+        Platform::Amd64,
+        &folder.path().join("glibc"),
+    );
+    let Some(glibc) = unpacked else { return };
+    let multi = "/usr/sbin/iptables";
+    fs_err::os::unix::fs::symlink("xtables-legacy-multi", glibc.on_disk(multi)).unwrap();
+    let (known, said) = asked(multi, &glibc).unwrap();
+    assert!(known, "{said}");
+    let comment = both(&glibc.run(&[multi, "-m", "comment", "--help"], ENVIRONMENT).unwrap());
+    assert!(comment.contains("comment match options"), "plugins come along: {comment}");
+    fs_err::remove_file(glibc.on_disk("/etc/protocols")).unwrap();
+    let (known, said) = asked(multi, &glibc).unwrap();
+    assert!(!known && said.contains("kimgs-own"), "{said}");
+
+    let Some(musl) = proof::unpack(&real, "plain", Platform::Amd64, "minimal", folder.path()) else { return };
+    assert!(!musl.has("/etc/protocols") && musl.has("/etc/services"));
+    let (tcp, said) = {
+        let output = musl.run(&["iptables", "-p", "tcp", "--help"], ENVIRONMENT).unwrap();
+        (output.status.success(), both(&output))
+    };
+    assert!(tcp, "{said}");
+    fs_err::write(musl.on_disk("/etc/protocols"), ours).unwrap();
+    let (known, said) = asked("iptables", &musl).unwrap();
+    assert!(!known && said.contains("kimgs-own"), "{said}");
 }
 
 /// Watches the programs of a variant. Some paths are told that one of them has to be seen to open.

@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Make any image or root folder smaller: only what the named programs need stays
     Slim(Box<SlimArgs>),
-    /// List the programs that kubelet, kubeadm and kube-proxy can start, and which the image has
+    /// List the programs that kubelet, kubeadm, kube-proxy and CNI plugins can start, and which the image has
     Audit(Box<AuditArgs>),
     /// Check that all that programs load fits together, symbol by symbol, as their loader would find at the start
     Check(Box<CheckArgs>),

@@ -1,12 +1,12 @@
 //! Which programs the programs of an image can start, and which of these the image has.
 //!
-//! The catalogue ([`kimg_closure::Call`]) says what kubelet, kubeadm and kube-proxy may start in a version of
+//! The catalogue ([`kimg_closure::Call`]) says what kubelet, kubeadm, kube-proxy and CNI plugins may start in a version of
 //! Kubernetes; the bytes of the very programs confirm it ([`kimg_closure::confirm`]); and the image is searched for it
 //! as the container would: by the `PATH` of its config, links followed, files that may be executed.
 
 use std::collections::BTreeMap;
 
-use kimg_closure::{Call, Evidence, Importance, Rules, confirm};
+use kimg_closure::{Call, Evidence, Importance, Rules, confirm, starts_programs};
 use kimg_core::variant::COMMAND_PATH;
 use kimg_core::{Content, Digest, FileTree, ImagePath, KubernetesVersion, Platform};
 use rayon::prelude::*;
@@ -29,7 +29,7 @@ pub struct ImageAudit {
     pub kubernetes: KubernetesVersion,
     /// The folders in which the image's programs look for others.
     pub search_path: Vec<String>,
-    /// The programs that the catalogue has calls of, by path.
+    /// The programs that the catalogue knows, by path.
     pub programs: Vec<AuditedProgram>,
 }
 
@@ -41,6 +41,8 @@ pub struct AuditedProgram {
     pub path: ImagePath,
     /// How many calls the catalogue has for it in this version. Those that its bytes do not confirm are not listed.
     pub catalogued: usize,
+    /// Whether it can start others at all, as its bytes say; `None` where they don't. Asked only of programs without calls.
+    pub starts_programs: Option<bool>,
     /// The calls that its bytes confirm: the important ones first, then by what is started.
     pub calls: Vec<AuditedCall>,
 }
@@ -99,6 +101,9 @@ impl ImageAudit {
 /// A program to look into: its bytes, its path and its version say which calls there are.
 type Subject = (Digest, String, KubernetesVersion);
 
+/// What a program's bytes say: the calls that they confirm, and whether it can start others at all.
+type Seen<'a> = (Vec<(&'a Call, Evidence)>, Option<bool>);
+
 /// Audits every image.
 ///
 /// # Errors
@@ -111,11 +116,12 @@ pub fn audit(project: &Project, sets: &FileSets) -> Result<Vec<ImageAudit>, Buil
         }
     }
     // Variants share programs: each is read once.
-    let confirmed: BTreeMap<Subject, Vec<(&Call, Evidence)>> = subjects
+    let confirmed: BTreeMap<Subject, Seen<'_>> = subjects
         .into_par_iter()
         .map(|(subject, (path, content))| {
-            let confirmed = confirm(&project.rules.calls_of(&path, &subject.2), content)?;
-            Ok((subject, confirmed))
+            let calls = confirm(&project.rules.calls_of(&path, &subject.2), content)?;
+            let starts = if calls.is_empty() { starts_programs(content)? } else { Some(true) };
+            Ok((subject, (calls, starts)))
         })
         .collect::<Result<_, BuildError>>()?;
 
@@ -129,12 +135,18 @@ pub fn audit(project: &Project, sets: &FileSets) -> Result<Vec<ImageAudit>, Buil
         let tree = image.image_tree();
         let programs = programs(image, &project.rules).map(|(path, content)| {
             let subject = subject(&path, content, image);
-            let calls = confirmed.get(&subject).into_iter().flatten();
+            let seen = confirmed.get(&subject);
+            let calls = seen.into_iter().flat_map(|(calls, _)| calls);
             let mut calls: Vec<AuditedCall> = calls
                 .map(|(call, evidence)| AuditedCall::new(call, evidence, find(&tree, call, &search_path)))
                 .collect();
             calls.sort_by_cached_key(|call| (call.importance, call.names().join(" ")));
-            AuditedProgram { catalogued: project.rules.calls_of(&path, &image.version).len(), path, calls }
+            AuditedProgram {
+                catalogued: project.rules.calls_of(&path, &image.version).len(),
+                path,
+                starts_programs: seen.and_then(|(_, starts)| *starts),
+                calls,
+            }
         });
         ImageAudit {
             variant: variant.name.clone(),
@@ -147,10 +159,12 @@ pub fn audit(project: &Project, sets: &FileSets) -> Result<Vec<ImageAudit>, Buil
     Ok(audits.collect())
 }
 
-/// The files of an image that the catalogue has calls of, by path.
+/// The files of an image of which the catalogue knows what they start, or that they start nothing, by path.
 fn programs<'a>(image: &'a Selected, rules: &'a Rules) -> impl Iterator<Item = (ImagePath, &'a Content)> {
-    let calls = |path: &ImagePath| !rules.calls_of(path, &image.version).is_empty();
-    let files = image.files.keys().filter(move |path| calls(path));
+    let known = |path: &ImagePath| {
+        !rules.calls_of(path, &image.version).is_empty() || rules.quiet().any(|quiet| quiet.holds_for(path))
+    };
+    let files = image.files.keys().filter(move |path| known(path));
     files.filter_map(|path| Some((path.clone(), image.tree.get(path)?.content()?)))
 }
 

@@ -80,6 +80,22 @@ pub fn confirm<'c>(calls: &[&'c Call], program: &Content) -> Result<Vec<(&'c Cal
     Ok(confirmed.collect())
 }
 
+/// Go's own functions: what every program of it has, and what every way to start another one leads to.
+const GO: (&str, &str) = ("runtime.main", "os.StartProcess");
+
+/// Whether a Go program can start others at all: whether anything in it leads to `os.StartProcess`. `None` of what is no
+/// Go program, or has lost its table of functions.
+///
+/// # Errors
+/// As [`confirm`].
+pub fn starts_programs(program: &Content) -> Result<Option<bool>, ContentError> {
+    let (main, start) = (Sought::Function(GO.0.to_owned()), Sought::Function(GO.1.to_owned()));
+    let mut search = Search::of(vec![main.clone(), start.clone()]);
+    program.copy_to(&mut search)?;
+    search.finish();
+    Ok(search.get(&main).map(|_| search.get(&start).is_some()))
+}
+
 /// Something to look for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Sought {
@@ -102,7 +118,10 @@ impl Search {
     fn new(calls: &[&Call]) -> Self {
         let functions = calls.iter().flat_map(|call| call.callers()).cloned().map(Sought::Function);
         let words = calls.iter().flat_map(|call| call.words()).cloned().map(Sought::Word);
-        let mut sought: Vec<Sought> = functions.chain(words).collect();
+        Self::of(functions.chain(words).collect())
+    }
+
+    fn of(mut sought: Vec<Sought>) -> Self {
         sought.sort();
         sought.dedup();
         let patterns = sought.iter().map(|sought| match sought {
@@ -290,6 +309,14 @@ mod tests {
             let found = evidence("conntrack", &program).unwrap_or_else(|| panic!("{shift}"));
             assert_eq!(found.confidence, Confidence::Certain, "{shift}");
         }
+    }
+
+    #[test]
+    fn a_go_program_that_nothing_starts_others_in_is_told_from_one_that_can_not_be_seen_into() {
+        let starts = |program: &[u8]| starts_programs(&Content::from_bytes(program)).unwrap();
+        assert_eq!(starts(b"\0runtime.main\0main.main\0"), Some(false));
+        assert_eq!(starts(b"\0os.StartProcess\0runtime.main\0"), Some(true));
+        assert_eq!(starts(b"\0runtime.main.func1\0UPX!"), None);
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use kimg_core::Platform;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A loader's way to find libraries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dialect {
     /// musl's, as on Alpine: what `musl.rs` says.

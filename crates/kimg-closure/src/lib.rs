@@ -107,7 +107,7 @@ use serde::Serialize;
 pub use chain::{Chain, Step};
 pub use check::check;
 pub use closure::{Closure, Reason};
-pub use confirm::{Confidence, Evidence, Word, confirm};
+pub use confirm::{Confidence, Evidence, Word, confirm, starts_programs};
 pub use dialect::Dialect;
 pub use elf::{
     ByteOrder, Class, DefinedSymbol, DlopenNote, ElfError, ElfFacts, ElfKind, ElfSymbols, NeededVersion,
@@ -119,7 +119,7 @@ pub use files::{Files, Found, Inode};
 pub use finding::{Finding, When};
 pub use folder::FolderRoot;
 pub use needs::{Edge, FileType, Met, Needs, Object, Visit, needs, platform_of};
-pub use rules::{Call, Importance, Rule, RuleError, RulePlace, Rules};
+pub use rules::{Call, Importance, Quiet, Rule, RuleError, RulePlace, Rules};
 pub use script::Script;
 
 /// A program or file that is wanted.

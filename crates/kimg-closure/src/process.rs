@@ -185,7 +185,7 @@ impl Walk<'_> {
         for note in process.objects[index].dlopen.clone() {
             self.load_note(process, index, &note)?;
         }
-        for file in self.ruled(&of)? {
+        for file in self.ruled(&of, Some(process.dialect))? {
             let facts = self.facts(&file)?;
             match facts.as_deref() {
                 Some(FileFacts::Elf(elf)) if elf.kind == ElfKind::SharedLibrary => {

@@ -5,6 +5,7 @@
 //! name = "resolver"                                # the name under which another file can replace it
 //! program = ["mount.nfs*", "/usr/bin/showmount"]   # a file's own name, or with a slash its whole path
 //! files = ["/etc/netconfig"]                       # paths; `*`, `**`, `?`, `[…]` and `{a,b}` as shells have them
+//! loader = "glibc"                                 # only of programs that this loader starts: musl or glibc
 //! required = false                                 # true: each of `files` must lead to at least one file
 //! reason = "the RPC library reads its transports there"
 //! source = "https://…"
@@ -15,38 +16,45 @@
 //!
 //! The same files hold `[[call]]` (`rules/call.rs`): the programs that a program starts. No file follows from a
 //! call, for a variant says which of them it wants: calls are what [`confirm`](crate::confirm) looks for in a program.
+//! And they hold `[[quiet]]` (`rules/quiet.rs`): programs that start no other.
 
 mod apply;
 mod call;
 mod error;
 mod pattern;
+mod quiet;
 mod written;
 
 use std::collections::BTreeMap;
 
 use kimg_core::{ImagePath, KubernetesVersion};
 
+use crate::Dialect;
+
 pub(crate) use call::MAX_SOUGHT;
 pub use call::{Call, Importance};
 pub use error::{RuleError, RulePlace};
 use pattern::{Matcher, Pattern};
+pub use quiet::Quiet;
 use written::Wrong;
 
 /// The files compiled in, by name.
-const BUILTIN: [(&str, &str); 6] = [
+const BUILTIN: [(&str, &str); 7] = [
     ("rules/iptables.toml", include_str!("../rules/iptables.toml")),
     ("rules/kubernetes.toml", include_str!("../rules/kubernetes.toml")),
     ("rules/programs.toml", include_str!("../rules/programs.toml")),
     ("rules/kubelet-calls.toml", include_str!("../rules/kubelet-calls.toml")),
     ("rules/kubeadm-calls.toml", include_str!("../rules/kubeadm-calls.toml")),
     ("rules/kube-proxy-calls.toml", include_str!("../rules/kube-proxy-calls.toml")),
+    ("rules/cni-calls.toml", include_str!("../rules/cni-calls.toml")),
 ];
 
-/// Rules and calls, each by its name.
+/// Rules, calls and quiet programs, each by its name.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    rules: BTreeMap<String, Rule>,
+    ruled: BTreeMap<String, Rule>,
     calls: BTreeMap<String, Call>,
+    quiet: BTreeMap<String, Quiet>,
 }
 
 /// One rule.
@@ -55,6 +63,7 @@ pub struct Rule {
     name: String,
     program: Vec<Matcher>,
     files: Vec<Pattern>,
+    loader: Option<Dialect>,
     required: bool,
     reason: String,
     source: Option<String>,
@@ -96,7 +105,7 @@ impl Rules {
         for rule in &written.rules {
             let name = rule.name.get_ref();
             let checked = Rule::check(rule).map_err(|wrong| invalid("rule", name, wrong))?;
-            if all.rules.insert(name.clone(), checked).is_some() {
+            if all.ruled.insert(name.clone(), checked).is_some() {
                 return Err(invalid("rule", name, twice(&rule.name)));
             }
         }
@@ -105,6 +114,13 @@ impl Rules {
             let checked = Call::check(call).map_err(|wrong| invalid("call", name, wrong))?;
             if all.calls.insert(name.clone(), checked).is_some() {
                 return Err(invalid("call", name, twice(&call.name)));
+            }
+        }
+        for quiet in &written.quiet {
+            let name = quiet.name.get_ref();
+            let checked = Quiet::check(quiet).map_err(|wrong| invalid("quiet", name, wrong))?;
+            if all.quiet.insert(name.clone(), checked).is_some() {
+                return Err(invalid("quiet", name, twice(&quiet.name)));
             }
         }
         Ok(all)
@@ -121,13 +137,14 @@ impl Rules {
 
     /// Takes the other's rules and calls in; of two with one name the other's counts.
     pub fn extend(&mut self, other: Self) {
-        self.rules.extend(other.rules);
+        self.ruled.extend(other.ruled);
         self.calls.extend(other.calls);
+        self.quiet.extend(other.quiet);
     }
 
     /// All rules, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.values()
+        self.ruled.values()
     }
 
     /// All calls, by name.
@@ -140,9 +157,14 @@ impl Rules {
         self.calls().filter(|call| call.holds_for(path, version)).collect()
     }
 
-    /// The rules that hold for a file, by name.
-    fn of<'a>(&'a self, path: &'a ImagePath) -> impl Iterator<Item = &'a Rule> {
-        self.iter().filter(move |rule| rule.holds_for(path))
+    /// What is said of programs that start no other, by name.
+    pub fn quiet(&self) -> impl Iterator<Item = &Quiet> {
+        self.quiet.values()
+    }
+
+    /// The rules that hold for a file that this loader loads, or none, by name.
+    fn of<'a>(&'a self, path: &'a ImagePath, loader: Option<Dialect>) -> impl Iterator<Item = &'a Rule> {
+        self.iter().filter(move |rule| rule.holds_for(path, loader))
     }
 }
 
@@ -153,6 +175,7 @@ impl Rule {
             reason: written::one_line("reason", &written.reason)?,
             program: written::programs(&written.program)?,
             files: written::each(&written.files, Pattern::new)?,
+            loader: written.loader,
             required: written.required,
             source: written.source.clone(),
         })
@@ -187,8 +210,14 @@ impl Rule {
         &self.files
     }
 
-    fn holds_for(&self, path: &ImagePath) -> bool {
-        self.program.iter().any(|program| program.is_match(path))
+    /// The loader for whose programs alone it holds.
+    pub fn loader(&self) -> Option<Dialect> {
+        self.loader
+    }
+
+    fn holds_for(&self, path: &ImagePath, loader: Option<Dialect>) -> bool {
+        (self.loader.is_none() || self.loader == loader)
+            && self.program.iter().any(|program| program.is_match(path))
     }
 }
 
@@ -202,6 +231,7 @@ mod tests {
         assert!(rules.iter().count() > 5 && rules.calls().count() > 60);
         let sources = rules.iter().map(|r| (r.name(), r.source()));
         let sources = sources.chain(rules.calls().map(|c| (c.name(), c.source())));
+        let sources = sources.chain(rules.quiet().map(|q| (q.name(), q.source())));
         let without: Vec<_> = sources.filter(|(_, source)| source.is_none()).map(|(name, _)| name).collect();
         assert!(without.is_empty(), "{without:?}");
         let parsed = BUILTIN.map(|(file, text)| Rules::parse(file, text).unwrap());
@@ -215,9 +245,18 @@ mod tests {
         let one = "[[rule]]\nname = 'a'\nprogram = ['p*']\nfiles = ['/x']\nreason = 'r'\n";
         let mut rules = Rules::parse("one", one).unwrap();
         let path = ImagePath::new("/bin/prog").unwrap();
-        assert_eq!(rules.of(&path).flat_map(Rule::files).collect::<Vec<_>>(), ["/x"]);
+        assert_eq!(rules.of(&path, None).flat_map(Rule::files).collect::<Vec<_>>(), ["/x"]);
         rules.extend_from_text("two", &one.replace("['/x']", "[]")).unwrap();
-        assert_eq!(rules.of(&path).flat_map(Rule::files).count(), 0);
+        assert_eq!(rules.of(&path, None).flat_map(Rule::files).count(), 0);
+    }
+
+    #[test]
+    fn a_rule_may_hold_for_the_programs_of_one_loader_only() {
+        let rules = Rules::builtin();
+        let path = ImagePath::new("/usr/sbin/xtables-nft-multi").unwrap();
+        let has =
+            |loader| rules.of(&path, loader).any(|rule| rule.files().any(|file| file == "/etc/protocols"));
+        assert_eq!((has(Some(Dialect::Glibc)), has(Some(Dialect::Musl)), has(None)), (true, false, false));
     }
 
     #[test]
@@ -233,6 +272,40 @@ mod tests {
         let off = "[[call]]\nname = 'kubelet-socat'\nprogram = ['kubelet']\nstarts = []\nimportance = 'feature'\npurpose = 'x'\n";
         rules.extend_from_text("rules/mine.toml", off).unwrap();
         assert!(!names(&rules, "1.23.17").contains(&"kubelet-socat".to_owned()));
+    }
+
+    #[test]
+    fn the_calls_of_kubelet_come_and_go_with_its_version() {
+        let rules = Rules::builtin();
+        let path = ImagePath::new("/usr/bin/kubelet").unwrap();
+        let last_with = |name: &str| {
+            let has = |minor: &u32| {
+                let version = format!("1.{minor}.0").parse().unwrap();
+                rules.calls_of(&path, &version).iter().any(|call| call.name() == format!("kubelet-{name}"))
+            };
+            let minors: Vec<u32> = (20..=38).filter(has).collect();
+            (*minors.first().unwrap(), *minors.last().unwrap())
+        };
+        for (name, first, last) in [
+            ("du", 20, 21),
+            ("scaleio", 20, 21),
+            ("socat", 20, 23),
+            ("conntrack", 20, 23),
+            ("quobyte", 20, 24),
+            ("glusterfs", 20, 25),
+            ("udevadm", 20, 27),
+            ("cifs", 20, 29),
+            ("rbd", 20, 30),
+            ("git", 20, 35),
+            ("btrfs", 21, 38),
+            ("getsubids", 30, 38),
+            ("mount", 20, 38),
+            ("iptables", 20, 38),
+            ("nfs", 20, 38),
+            ("iscsiadm", 20, 38),
+        ] {
+            assert_eq!(last_with(name), (first, last), "{name}");
+        }
     }
 
     #[test]

@@ -263,7 +263,7 @@ impl<'a> Walk<'a> {
 
     /// What only rules say.
     fn data(&mut self, path: &ImagePath) -> Result<(), ClosureError> {
-        for file in self.ruled(path)? {
+        for file in self.ruled(path, None)? {
             self.later(file);
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! `kimg audit`: which programs kubelet, kubeadm and kube-proxy can start, and which of them the image has.
+//! `kimg audit`: which programs kubelet, kubeadm, kube-proxy and CNI plugins can start, and which of them the image has.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -163,6 +163,14 @@ fn status(call: &AuditedCall) -> String {
 /// `kubelet: 15 of 42 are in the image; missing: 1 required, 26 for features`, and what is not certain.
 fn summary(program: &AuditedProgram) -> String {
     let name = own_name(program);
+    if program.calls.is_empty() && program.starts_programs == Some(false) {
+        return format!("{name}: starts no other program");
+    }
+    if program.calls.is_empty() && program.catalogued == 0 {
+        return format!(
+            "{name}: by the catalogue it starts no other program, and nothing in it confirms that"
+        );
+    }
     if program.calls.is_empty() {
         return format!(
             "{name}: none of the {} calls that the catalogue knows is found in it: it is packed, or another program",

@@ -7,14 +7,18 @@ use crate::error::Problem;
 use crate::finding::Finding;
 use crate::lookup::{Landing, find};
 use crate::walk::Walk;
-use crate::{ClosureError, Reason};
+use crate::{ClosureError, Dialect, Reason};
 
 impl Walk<'_> {
-    /// The files that rules say come with a file, taken into the set.
-    pub(crate) fn ruled(&mut self, of: &ImagePath) -> Result<Vec<ImagePath>, ClosureError> {
+    /// The files that rules say come with a file, taken into the set. `loader` is that of the program that loads it.
+    pub(crate) fn ruled(
+        &mut self,
+        of: &ImagePath,
+        loader: Option<Dialect>,
+    ) -> Result<Vec<ImagePath>, ClosureError> {
         let rules = self.request.rules;
         let mut all = Vec::new();
-        for rule in rules.of(of) {
+        for rule in rules.of(of, loader) {
             let mut unmet = Vec::new();
             for pattern in rule.patterns() {
                 let matches = self.matches(pattern);

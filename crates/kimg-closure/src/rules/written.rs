@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::call::Importance;
 use super::pattern::Matcher;
+use crate::Dialect;
 
 /// A text with its place in the file.
 pub(super) type Text = Spanned<String>;
@@ -21,6 +22,18 @@ pub(super) struct File {
     pub(super) rules: Vec<Rule>,
     #[serde(default, rename = "call")]
     pub(super) calls: Vec<Call>,
+    #[serde(default)]
+    pub(super) quiet: Vec<Quiet>,
+}
+
+/// `[[quiet]]`
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Quiet {
+    pub(super) name: Text,
+    pub(super) program: Spanned<Vec<Text>>,
+    pub(super) reason: Text,
+    pub(super) source: Option<String>,
 }
 
 /// `[[rule]]`
@@ -30,6 +43,7 @@ pub(super) struct Rule {
     pub(super) name: Text,
     pub(super) program: Spanned<Vec<Text>>,
     pub(super) files: Vec<Text>,
+    pub(super) loader: Option<Dialect>,
     #[serde(default)]
     pub(super) required: bool,
     pub(super) reason: Text,
