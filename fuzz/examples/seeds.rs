@@ -9,6 +9,7 @@ use std::path::Path;
 use kimg_core::Platform;
 use kimg_fuzz::tar_file;
 use kimg_sample::Signer;
+use kimg_sample::elf::{Library, Program, loader};
 use kimg_sample::package::{PackageBuilder, TarEntry};
 use kimg_sample::repository::RepositoryBuilder;
 
@@ -64,6 +65,10 @@ fn main() -> std::io::Result<()> {
     write("index", "record", (one.record() + "k:1\nq:2\nr:old<2\nx:unknown\n\n").as_bytes())?;
     write("pkginfo", "pkginfo", PKGINFO.as_bytes())?;
 
+    for (name, bytes) in elf_files() {
+        write("elf", &name, &bytes)?;
+    }
+
     let [signature, _, data] = one.members();
     write("tar", "data", &unpacked(data)?)?;
     write("signature", "one", &unpacked(signature)?)?;
@@ -77,6 +82,26 @@ fn main() -> std::io::Result<()> {
         write("dependency", &number.to_string(), lines.as_bytes())?;
     }
     Ok(())
+}
+
+/// What the target walks: it lays the bytes down as the program, as the loader and as `libx.so`, for x86-64 and for ARM.
+fn elf_files() -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for (processor, platform) in [("x86_64", Platform::Amd64), ("arm", Platform::ArmV7)] {
+        let mut add = |name: &str, bytes| all.push((format!("{processor}-{name}"), bytes));
+        add("fixed", Program::fixed(platform, "x").build());
+        let program = Program::dynamic(platform, ["libx.so", "liby.so", "libc.so"], "x");
+        add("dynamic", program.build());
+        let rpath = Some("$ORIGIN/../lib:/nowhere:${ORIGIN}".to_owned());
+        add("rpath", Program { rpath: rpath.clone(), ..program.clone() }.build());
+        let glibc = Some("/lib64/ld-linux-x86-64.so.2".to_owned());
+        add("glibc", Program { runpath: rpath, interpreter: glibc, ..program }.build());
+        add("library", Library::new(platform, "libx.so", ["liby.so"]).build());
+        add("plugin", Library::plugin(platform, ["libx.so"]).build());
+        add("loader", loader(platform));
+    }
+    all.push(("script".to_owned(), b"#!/usr/bin/env -S p x\n".to_vec()));
+    all
 }
 
 fn unpacked(member: &[u8]) -> std::io::Result<Vec<u8>> {
