@@ -124,12 +124,12 @@ fn the_sample_is_checked_in_one_line() {
 }
 
 #[test]
-fn programs_are_named_with_a_root_and_a_root_with_programs() {
+fn programs_are_named_with_a_root_and_a_root_has_programs() {
     let folder = program::folder();
     let alone = program::failure(program::kimg(folder.path()).args(["check", "/bin/sh"]), 2);
-    assert!(alone.contains("--root <DIR>"), "{alone}");
-    let alone = program::failure(program::kimg(folder.path()).args(["check", "--root", "."]), 2);
-    assert!(alone.contains("PROGRAM"), "{alone}");
+    assert!(alone.contains("--root <DIR|IMAGE>"), "{alone}");
+    let empty = program::failure(program::kimg(folder.path()).args(["check", "--root", "."]), 13);
+    assert!(empty.contains("`.` has no ELF program"), "{empty}");
     let nowhere =
         program::failure(program::kimg(folder.path()).args(["check", "--root", "no", "/bin/sh"]), 30);
     assert!(nowhere.contains("unpacked root file system"), "{nowhere}");

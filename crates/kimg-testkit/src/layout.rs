@@ -147,13 +147,13 @@ pub fn umoci_unpack(layout: &Path, name: &str, platform: Platform, folder: &Path
 
 /// A layout in a folder that is not there yet, made by `umoci`: one image for this machine's processor, `name`, of
 /// uncompressed archives as its layers, bottom first. `None` after a visible skip.
-pub fn umoci_stack(layout: &Path, name: &str, layers: &[&Path]) -> Option<()> {
+pub fn umoci_stack(layout: &Path, name: &str, layers: &[impl AsRef<Path>]) -> Option<()> {
     let umoci = tool("umoci")?;
     run(Command::new(&umoci).args(["init", "--layout"]).arg(layout));
     let image = format!("{}:{name}", layout.display());
     run(Command::new(&umoci).args(["new", "--image", &image]));
     for layer in layers {
-        run(Command::new(&umoci).args(["raw", "add-layer", "--image", &image]).arg(layer));
+        run(Command::new(&umoci).args(["raw", "add-layer", "--image", &image]).arg(layer.as_ref()));
     }
     Some(())
 }

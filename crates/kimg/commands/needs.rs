@@ -1,16 +1,18 @@
 //! `kimg needs FILE`
 
 mod graph;
+mod opened;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use kimg_closure::{FolderRoot, MemoryFacts, Problem, Request, Root, Rules, needs, platform_of};
+use kimg_closure::{MemoryFacts, Problem, Request, Root, Rules, needs, platform_of};
 use kimg_core::{Classified as _, ErrorClass, ImagePath, Platform};
 
 use self::graph::Drawn;
+use self::opened::Opened;
 use crate::failure::{Failure, classified};
 use crate::terminal;
 
@@ -21,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   kimg needs /bin/ls                                            on this machine
   kimg needs --root rootfs /usr/sbin/iptables                   inside an unpacked root, of any architecture
+  kimg needs --root oci:web:1.0 /usr/bin/nginx                  inside an image
   kimg needs --root rootfs /usr/bin/kubelet --format svg > kubelet.svg";
 
 #[derive(Debug, Args)]
@@ -29,11 +32,16 @@ pub(crate) struct NeedsArgs {
     /// A program, library or script: a path inside the root where one is given, else a file of this machine
     file: PathBuf,
 
-    /// The folder of an unpacked root file system
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
+    /// The folder of an unpacked root file system, or an image: oci:PATH[:TAG], oci-archive:PATH[:TAG],
+    /// docker-archive:PATH[:NAME], the folder of a layout
+    #[arg(long, value_name = "DIR|IMAGE")]
+    root: Option<String>,
 
-    /// What the root runs on; what the file is for when not given
+    /// Where there is room for what is unpacked of an image meanwhile; nothing stays there
+    #[arg(long, value_name = "DIR", env = "KIMG_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+
+    /// What the root runs on; what the file is for when not given; of an image for several platforms, which of them
     #[arg(long = "arch", value_name = "ARCH")]
     architecture: Option<Platform>,
 
@@ -64,36 +72,32 @@ enum GraphFormat {
 }
 
 pub(crate) fn run(args: &NeedsArgs) -> Result<ExitCode, Failure> {
-    let folder = args.root.as_deref().unwrap_or(Path::new("/"));
-    let files = FolderRoot::open(folder).map_err(|error| {
-        Failure::new(ErrorClass::LocalIo, format!("`{}` can't be opened: {error}", folder.display()))
-            .hint("`--root` names the folder of an unpacked root file system")
-    })?;
-    let path = match &args.root {
-        Some(_) => in_root(&args.file)?,
-        None => on_this_machine(&args.file)?,
+    let (opened, path) = match &args.root {
+        Some(root) => (Opened::root(root, args)?, in_root(&args.file)?),
+        None => (Opened::folder(Path::new("/"))?, on_this_machine(&args.file)?),
     };
-    let said = platform_of(&files, &path).map_err(|error| classified(&error))?;
-    let platform = args.architecture.or(said).or(own_platform()).unwrap_or(Platform::Amd64);
+    let files = opened.files();
+    let said = platform_of(files, &path).map_err(|error| classified(&error))?;
+    let platform = args.architecture.or(opened.platform()).or(said).or(own_platform());
 
     let drawn = if args.root.is_none() && said.is_some() && said != own_platform() {
-        Drawn::listed(&files, &path)?
+        Drawn::listed(files, &path)?
     } else {
         let roots = [Root { path: path.clone(), name: path.to_string(), reason: "asked for".into() }];
         let rules = if args.no_rules { Rules::none() } else { Rules::builtin() };
         let found = needs(&Request {
-            tree: &files,
-            platform,
+            tree: files,
+            platform: platform.unwrap_or(Platform::Amd64),
             roots: &roots,
             rules: &rules,
-            library_path: &args.library_path,
+            library_path: opened.library_path(&args.library_path),
             facts: &MemoryFacts::default(),
         });
         let missing = found.problems().iter().find(|e| matches!(e.problem(), Problem::RootMissing { .. }));
         if let Some(error) = missing {
             return Err(not_there(args, &path, error.class()));
         }
-        Drawn::walked(&found, folder, &path)
+        Drawn::walked(&found, |path| opened.size(path), &path)
     };
 
     let text = match args.format {
@@ -154,7 +158,7 @@ fn not_there(args: &NeedsArgs, path: &ImagePath, class: ErrorClass) -> Failure {
     let Some(root) = &args.root else {
         return Failure::new(class, format!("{path} leads nowhere: a link on the way is broken"));
     };
-    let failure = Failure::new(class, format!("`{path}` is not in {}", root.display()));
+    let failure = Failure::new(class, format!("`{path}` is not in {root}"));
     if fs_err::metadata(&args.file).is_ok() {
         return failure.hint("with `--root`, FILE is a path inside the root");
     }

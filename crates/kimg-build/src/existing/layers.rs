@@ -133,8 +133,8 @@ impl Laid {
     /// Lays an entry over what is there: only a folder over a folder keeps what lies in it.
     fn put(&mut self, path: &ImagePath, entry: &Entry) {
         let Some(path) = self.place_of(path) else { return };
-        let both_folders = entry.is_directory() && self.tree.get(&path).is_some_and(Entry::is_directory);
-        if !both_folders {
+        // What lies in a folder stays, also where no layer below said that the folder is there.
+        if !entry.is_directory() {
             self.clear(&path);
         }
         self.nodes.remove(&path);
@@ -241,6 +241,14 @@ mod tests {
         apply(&mut laid, &[("/a", folder()), ("/a/x", file("1")), ("/b", folder()), ("/b/x", file("1"))]);
         apply(&mut laid, &[("/a", folder()), ("/b", file("2"))]);
         assert_eq!(paths(&laid), ["/a", "/a/x", "/b"]);
+    }
+
+    #[test]
+    fn a_folder_that_a_lower_layer_only_implies_keeps_what_is_in_it() {
+        let mut laid = Laid::default();
+        apply(&mut laid, &[("/usr/bin/one", file("1"))]);
+        apply(&mut laid, &[("/usr", folder()), ("/usr/bin", folder()), ("/usr/bin/two", file("2"))]);
+        assert_eq!(paths(&laid), ["/usr", "/usr/bin", "/usr/bin/one", "/usr/bin/two"]);
     }
 
     #[test]

@@ -35,11 +35,11 @@ pub enum Input {
 impl FromStr for Input {
     type Err = ReadError;
 
-    /// As [`Place`]; a folder that is no layout is a root file system.
+    /// As [`Place`]; a folder that is no layout is a root file system, and so is what is not there.
     fn from_str(typed: &str) -> Result<Self, ReadError> {
         let folder = Path::new(typed);
         let is_layout = ["oci-layout", "index.json"].iter().any(|name| folder.join(name).is_file());
-        if folder.is_dir() && !is_layout {
+        if (folder.is_dir() && !is_layout) || (!folder.exists() && !typed.contains(':')) {
             return Ok(Self::Folder(folder.to_owned()));
         }
         Ok(Self::Image(typed.parse()?))

@@ -1,9 +1,8 @@
 //! What was found to be needed, as a graph to draw.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use kimg_closure::{Dialect, Edge, FileFacts, FileType, Files, FolderRoot, Met, Needs, Reason, Visit};
+use kimg_closure::{Dialect, Edge, FileFacts, FileType, Files, Met, Needs, Reason, Visit};
 use kimg_core::ImagePath;
 use kimg_report::{Graph, NodeKind};
 
@@ -21,16 +20,14 @@ pub(super) struct Drawn {
 }
 
 impl Drawn {
-    /// All that was found from `start` on, in a root that lies in `folder`.
-    pub(super) fn walked(found: &Needs, folder: &Path, start: &ImagePath) -> Self {
+    /// All that was found from `start` on; `size` gives the bytes of a file.
+    pub(super) fn walked(found: &Needs, size: impl Fn(&ImagePath) -> Option<u64>, start: &ImagePath) -> Self {
         let visits = found.closure().visits();
         let kinds = kinds(visits);
         let mut graph = Graph::default();
         let place = |graph: &mut Graph, path: &ImagePath| {
             let place = graph.node(path.as_str(), kinds.get(path).copied().unwrap_or(NodeKind::Data));
-            let on_disk = fs_err::symlink_metadata(folder.join(path.relative()));
-            let size = on_disk.ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
-            graph.node_mut(place).size = size;
+            graph.node_mut(place).size = size(path);
             place
         };
         let real = found.closure().visits().first().map_or(start, |visit| &visit.file);
@@ -65,9 +62,9 @@ impl Drawn {
     }
 
     /// What one file asks for, looked up nowhere: this machine has no root of its architecture.
-    pub(super) fn listed(files: &FolderRoot, path: &ImagePath) -> Result<Self, Failure> {
+    pub(super) fn listed(files: &dyn Files, path: &ImagePath) -> Result<Self, Failure> {
         let mut graph = Graph::default();
-        let facts = FileFacts::read_at(files as &dyn Files, path).map_err(|error| classified(&error))?;
+        let facts = FileFacts::read_at(files, path).map_err(|error| classified(&error))?;
         let mut dialects = BTreeSet::new();
         match facts {
             FileFacts::Elf(elf) => {
