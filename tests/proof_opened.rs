@@ -69,6 +69,8 @@ fn names_of_protocols_are_read_from_a_file_by_glibcs_iptables_and_by_none_of_mus
     fs_err::os::unix::fs::symlink("xtables-legacy-multi", glibc.on_disk(multi)).unwrap();
     let (known, said) = asked(multi, &glibc).unwrap();
     assert!(known, "{said}");
+    let comment = both(&glibc.run(&[multi, "-m", "comment", "--help"], ENVIRONMENT).unwrap());
+    assert!(comment.contains("comment match options"), "plugins come along: {comment}");
     fs_err::remove_file(glibc.on_disk("/etc/protocols")).unwrap();
     let (known, said) = asked(multi, &glibc).unwrap();
     assert!(!known && said.contains("kimgs-own"), "{said}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use kimg_core::{ContentSink, Entry, FileTree, ImagePath, Kind, Origin};
-use kimg_layer::{Limits, Node, UpperLayer};
+use kimg_layer::{Entries, Limits, Node, UpperLayer};
 
 use super::{FoundImage, FoundLayer, Place, ReadError};
 
@@ -75,13 +75,7 @@ impl Laid {
             })?;
             linked.push((path, found));
         }
-        // A whiteout is about the layers below, never about its own.
-        for path in layer.entries.keys() {
-            self.whiteout(path);
-        }
-        for (path, entry) in &layer.entries {
-            self.put(path, entry);
-        }
+        self.lay_entries(&layer.entries);
         for (path, found) in linked {
             match found {
                 Linked::Entry(entry) => self.put(path, &entry),
@@ -92,6 +86,17 @@ impl Laid {
             self.put_node(path, *node);
         }
         Ok(())
+    }
+
+    /// Lays the files, links and folders of a layer over what the layers below it gave.
+    pub fn lay_entries(&mut self, entries: &Entries) {
+        // A whiteout is about the layers below, never about its own.
+        for path in entries.keys() {
+            self.whiteout(path);
+        }
+        for (path, entry) in entries {
+            self.put(path, entry);
+        }
     }
 
     /// Adds the folders above each path that no layer says anything about.
@@ -133,8 +138,8 @@ impl Laid {
     /// Lays an entry over what is there: only a folder over a folder keeps what lies in it.
     fn put(&mut self, path: &ImagePath, entry: &Entry) {
         let Some(path) = self.place_of(path) else { return };
-        let both_folders = entry.is_directory() && self.tree.get(&path).is_some_and(Entry::is_directory);
-        if !both_folders {
+        // What lies in a folder stays, also where no layer below said that the folder is there.
+        if !entry.is_directory() {
             self.clear(&path);
         }
         self.nodes.remove(&path);
@@ -241,6 +246,14 @@ mod tests {
         apply(&mut laid, &[("/a", folder()), ("/a/x", file("1")), ("/b", folder()), ("/b/x", file("1"))]);
         apply(&mut laid, &[("/a", folder()), ("/b", file("2"))]);
         assert_eq!(paths(&laid), ["/a", "/a/x", "/b"]);
+    }
+
+    #[test]
+    fn a_folder_that_a_lower_layer_only_implies_keeps_what_is_in_it() {
+        let mut laid = Laid::default();
+        apply(&mut laid, &[("/usr/bin/one", file("1"))]);
+        apply(&mut laid, &[("/usr", folder()), ("/usr/bin", folder()), ("/usr/bin/two", file("2"))]);
+        assert_eq!(paths(&laid), ["/usr", "/usr/bin", "/usr/bin/one", "/usr/bin/two"]);
     }
 
     #[test]

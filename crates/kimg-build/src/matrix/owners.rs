@@ -2,24 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use kimg_core::{Digest, FileTree, ImagePath, Origin};
+use kimg_core::{Digest, ImagePath};
 
 use super::measure::Measured;
 use super::source::SourceImage;
 use crate::existing::installed::{self, PLACES};
-use crate::existing::lay_over;
+use crate::existing::Laid;
 
 /// Notes the packages of the files of an image, where none is noted yet: a layer that images share holds files of the same
 /// packages in each. Does nothing where not all of its layers were measured, or none has a database.
 pub(super) fn note(image: &SourceImage, measured: &mut BTreeMap<Digest, Measured>) {
-    let mut tree = FileTree::new();
+    let mut laid = Laid::default();
     let mut databases: BTreeMap<&ImagePath, &Vec<u8>> = BTreeMap::new();
     for layer in &image.layers {
         let Some(layer) = measured.get(&layer.digest) else { return };
-        lay_over(&mut tree, &layer.entries);
+        laid.lay_entries(&layer.entries);
         databases.extend(&layer.databases);
     }
-    tree.add_parents(&Origin::generated("a folder that no layer says anything about"));
+    laid.add_parents();
+    let tree = laid.tree;
     let found = PLACES.iter().find_map(|place| {
         let path = tree.resolve(&ImagePath::new(place).ok()?).ok()?.path;
         databases.get(&path)
