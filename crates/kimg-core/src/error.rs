@@ -20,6 +20,12 @@ pub enum ErrorClass {
     Network,
     /// A registry refused or broke its protocol.
     Registry,
+    /// Who asks is not known, or may not do it.
+    Authentication,
+    /// Something is there already and would be replaced: a tag that names something else.
+    Conflict,
+    /// Some of what belongs together is done and some is not. Doing it again completes it.
+    HalfDone,
     /// The local disk: not found, not allowed, full.
     LocalIo,
     /// A program that kimg starts is missing or failed.
@@ -41,6 +47,9 @@ impl ErrorClass {
             Self::Unresolvable => 13,
             Self::Network => 20,
             Self::Registry => 21,
+            Self::Authentication => 22,
+            Self::Conflict => 23,
+            Self::HalfDone => 24,
             Self::LocalIo => 30,
             Self::External => 31,
             Self::OverBudget => 40,

@@ -13,6 +13,7 @@
 //! | [`apk`] | the real `apk`, inside Alpine's own minirootfs |
 //! | [`debian`] | a root made of Debian packages, for what is linked against glibc |
 //! | [`broken`] | copies of the real repository with one thing in them changed |
+//! | [`registry`] | Debian's `docker-registry`, and a registry in this process that misbehaves as it is told |
 //! | [`server`] | a folder behind HTTP on the loopback address, with what can go wrong there; a proxy |
 //!
 //! A judge that is not there is no failure: the test says `SKIPPED: …` on standard error and returns. With
@@ -38,6 +39,7 @@ pub mod broken;
 pub mod debian;
 pub mod layout;
 pub mod real;
+pub mod registry;
 pub mod root;
 pub mod server;
 pub mod trace;
@@ -54,6 +56,7 @@ pub use debian::debian_root;
 pub use kimg_sample as sample;
 pub use layout::{Layout, skopeo_copy, skopeo_inspect, umoci_stack, umoci_unpack};
 pub use real::{Real, debian_plugins, real};
+pub use registry::{DockerRegistry, Misbehaviour, PeerAuth, PeerSetup, RegistryPeer};
 pub use root::{DynamicElf, Root};
 pub use server::{Fault, FolderServer, ForwardProxy};
 pub use tempfile::{TempDir, tempdir};

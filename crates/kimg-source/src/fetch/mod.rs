@@ -11,7 +11,7 @@
 mod body;
 mod client;
 mod progress;
-mod retry;
+pub mod retry;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -17,7 +17,7 @@ const PROGRESS: u64 = 1 << 20;
 
 /// How often something is tried, and how long to wait in between.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub struct Patience {
     attempts: u32,
     failed: u32,
     first_wait: Duration,
@@ -26,18 +26,19 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    pub(super) fn new(attempts: u32, first_wait: Duration) -> Self {
+    /// So many attempts, this long a wait after the first that fails, and twice as long after each later one.
+    pub fn new(attempts: u32, first_wait: Duration) -> Self {
         Self { attempts, failed: 0, first_wait, wait: first_wait, brought: 0 }
     }
 
     /// How often it was tried since it last went well.
-    pub(super) fn failed(&self) -> u32 {
+    pub fn failed(&self) -> u32 {
         self.failed
     }
 
     /// Counts a failure after which `brought` bytes are there; gives how long to wait before the next attempt, if
     /// there shall be one.
-    pub(super) fn after(&mut self, brought: u64, asked_for: Option<Duration>) -> Option<Duration> {
+    pub fn after(&mut self, brought: u64, asked_for: Option<Duration>) -> Option<Duration> {
         if brought >= self.brought + PROGRESS {
             (self.failed, self.wait, self.brought) = (0, self.first_wait, brought);
         }
@@ -53,7 +54,7 @@ impl Patience {
 
 /// `Retry-After`, as seconds or as a date (RFC 9110, 10.2.3). A date is taken from the answer's own `Date` on, so that
 /// it does not matter whose clock is wrong; `now` is for servers that send none.
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));

@@ -15,7 +15,7 @@
 
 mod answer;
 mod proxy;
-mod tls;
+pub(crate) mod tls;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead as _, BufReader, Read};
@@ -177,20 +177,20 @@ impl State {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A thread that accepts connections, and one for each of them. Ends when dropped.
 #[derive(Debug)]
-struct Listening {
-    address: SocketAddr,
+pub(crate) struct Listening {
+    pub(crate) address: SocketAddr,
     ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Listening {
-    fn start(serve: impl Fn(&TcpStream) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(serve: impl Fn(&TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback address is there");
         let address = listener.local_addr().expect("the listener is bound");
         let ending = Arc::new(AtomicBool::new(false));

@@ -9,9 +9,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// Whose certificates are to be trusted by the clients of a test.
-pub(super) const AUTHORITY: &str = include_str!("keys/worthless-authority.cert.pem");
-const CERTIFICATE: &str = include_str!("keys/worthless-loopback.cert.pem");
-const KEY: &str = include_str!("keys/worthless-loopback.key.pem");
+pub(crate) const AUTHORITY: &str = include_str!("keys/worthless-authority.cert.pem");
+pub(crate) const CERTIFICATE: &str = include_str!("keys/worthless-loopback.cert.pem");
+pub(crate) const KEY: &str = include_str!("keys/worthless-loopback.key.pem");
 
 pub(super) fn config() -> Arc<ServerConfig> {
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).expect("the certificate is PEM");
