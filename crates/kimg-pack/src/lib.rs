@@ -61,7 +61,7 @@
 //!
 //! [`Packing::default`] is `upx --best --lzma`. Measured with UPX 4.2.2 on amd64, Kubernetes 1.20.2 and CNI plugins
 //! 1.1.1 by `cargo run -p kimg-pack --example pack_bench` (sizes in bytes, memory in MB, median of 15 starts). Other
-//! work kept the machine busy ten times over, so times are good for nothing but a comparison of one row with another:
+//! work kept the machine busy ten times over, and unevenly: its times say little, those of an idle one are below:
 //!
 //! | program | decision | size | gzip -9 | packed in | start | memory |
 //! | --- | --- | ---: | ---: | ---: | ---: | ---: |
@@ -73,7 +73,7 @@
 //! | kubeadm | `upx --best --lzma` | 8,164,704 | 8,166,001 | 193 s | 2814 ms | 47.5 |
 //! | kubeadm | `strip + upx -9` | 10,722,324 | 10,368,996 | 150 s | 530 ms | 47.3 |
 //! | kubeadm | `strip + upx --best --lzma` | 7,630,848 | 7,631,963 | 149 s | 4155 ms | 47.4 |
-//! | bridge | `plain` | 2,928,640 | 1,231,354 |  | 17.9 ms | 3.5 |
+//! | bridge | `plain` | 2,928,640 | 1,231,354 | | 17.9 ms | 3.5 |
 //! | bridge | `upx -7` | 1,204,844 | 1,179,838 | 4.4 s | 176.1 ms | 4.1 |
 //! | bridge | `upx -9` | 1,197,204 | 1,173,458 | 25.7 s | 67.3 ms | 4.1 |
 //! | bridge | `upx -9 --lzma` | 951,788 | 950,841 | 8.2 s | 178.5 ms | 3.9 |
