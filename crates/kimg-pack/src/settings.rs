@@ -94,7 +94,7 @@ pub fn key(candidate: &Candidate<'_>, upx_version: Option<&str>, settings: &Sett
         words.push(upx_version.unwrap_or("none").to_owned());
         words.push(candidate.daemon.to_string());
     }
-    words.push(format!("{:?}", candidate.privilege(candidate.packing)));
+    words.push(candidate.privilege(candidate.packing).map_or(String::new(), |why| why.to_string()));
     if let Some(probe) = candidate.probe {
         words.push(format!("probe {}", probe.arguments.len()));
         words.extend(probe.arguments.iter().cloned());
