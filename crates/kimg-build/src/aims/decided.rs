@@ -99,13 +99,13 @@ mod tests {
         let bridge = decisions.packing(Platform::Amd64, Digest::of("bridge"), often);
         assert_eq!(bridge, Pinned { packing: Packing::STRIP, result: Some(Digest::of("stripped")) });
         let other = decisions.packing(Platform::Arm64, Digest::of("bridge"), often);
-        assert_eq!((other.packing.to_string().as_str(), other.result), ("upx -9", None));
+        assert_eq!((other.packing.to_string().as_str(), other.result), ("strip + upx -9", None));
         assert_eq!(decisions.codec(Platform::Amd64, "cni", "cni").to_string(), "gzip:12");
         assert_eq!(decisions.codec(Platform::Amd64, "plain", "cni").to_string(), "gzip:9");
 
         let pull = Aims { objective: crate::aims::Objective::Pull, ..Aims::default() };
         let decisions = Decisions::new(pull, Some(&lock), "kimg.lock").unwrap();
-        assert_eq!(decisions.packing(Platform::Amd64, Digest::of("bridge"), often).packing, Packing::UPX);
+        assert_eq!(decisions.packing(Platform::Amd64, Digest::of("bridge"), often).packing, Packing::STRIP_UPX);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use kimg_layer::{Codec, Entries, Options};
 use kimg_pack::{Measured, Outcome, Packing, Runners, Settings, Upx, UpxOptions};
 
 use super::{TunedPrograms, Way};
-use crate::aims::{Aims, Cost, Family, Start, cost};
+use crate::aims::{Aims, Cost, Family, Start, Use, cost};
 use crate::build::Build;
 use crate::error::BuildError;
 use crate::events::Event;
@@ -35,19 +35,18 @@ type Tried<'a> = (&'a Program, Vec<Measured>);
 
 /// Every way that is tried; plain first, so that of two that cost the same it is taken.
 fn ways() -> Vec<Packing> {
-    let quick = Packing { strip: false, upx: UpxOptions::level(9, false) };
-    vec![Packing::PLAIN, Packing::STRIP, quick, Packing::UPX]
+    let quick = Packing { strip: true, upx: UpxOptions::level(9, false) };
+    vec![Packing::PLAIN, Packing::STRIP, quick, Packing::STRIP_UPX]
 }
 
-/// Measures all programs that are no daemons, and puts what was chosen into the images.
+/// Measures all programs, and puts what was chosen into the images.
 pub(super) fn tune(
     build: &Build<'_>,
     images: &mut [Selected],
     upx: &Upx,
 ) -> Result<(Vec<TunedPrograms>, Vec<Pin>), BuildError> {
     let settings = Settings { mode: build.project.pack, ..Settings::default() };
-    let all: Vec<Program> =
-        programs(images, settings.minimum_size).into_iter().filter(|program| !program.daemon).collect();
+    let all: Vec<Program> = programs(images, settings.minimum_size);
     let groups = groups(build.project.aims, images, &all);
     let count = groups.values().map(Vec::len).sum();
     build.events.event(&Event::Packing { programs: count });
@@ -101,7 +100,7 @@ fn groups<'a>(
     aims: Aims,
     images: &[Selected],
     all: &'a [Program],
-) -> BTreeMap<(Platform, String, bool, Option<Digest>), Vec<&'a Program>> {
+) -> BTreeMap<(Platform, String, Use, Option<Digest>), Vec<&'a Program>> {
     let mut seen = BTreeSet::new();
     let mut groups: BTreeMap<_, Vec<&Program>> = BTreeMap::new();
     for program in all {
@@ -109,7 +108,8 @@ fn groups<'a>(
             continue;
         }
         let alone = (aims.family == Family::Gzip).then(|| program.content.digest());
-        let key = (program.platform, layer_of(images, program), program.often, alone);
+        let used = Use { daemon: program.daemon, often: program.often };
+        let key = (program.platform, layer_of(images, program), used, alone);
         groups.entry(key).or_default().push(program);
     }
     groups

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod broken;
+mod cost;
 mod debian;
 mod elf_writer;
 mod every_file;
