@@ -1,4 +1,18 @@
 //! The order of entries inside a layer: what stands near what decides how much a compressor with a window finds.
+//!
+//! Measured with the sixteen CNI plugins 1.1.1 (45 MB), kubelet and kubeadm 1.20.2 (155 MB in all) for amd64, all of them
+//! Go programs; bytes at zstd's level 19 by window:
+//!
+//! | order | plugins, 8 MiB | plugins, 64 MiB | all, 8 MiB |
+//! | --- | --- | --- | --- |
+//! | by path | 6,710,230 | 6,039,464 | 30,055,801 |
+//! | the largest first | **6,085,762** | **5,975,448** | **29,448,466** |
+//! | the smallest first | 6,149,384 | 6,003,154 | |
+//! | each after the one it shares most with | 6,320,164 | 5,994,676 | |
+//!
+//! Alike programs are about as large as each other, so sorting by size puts those together that share the most, and what
+//! is in the largest one is there for all that follow. Looking into the programs did no better. gzip, which looks back
+//! 32 KiB, makes the same of every order to within 0.02 %; zstd's fast levels with their small windows to within 0.7 %.
 
 use std::cmp::Reverse;
 use std::fmt;
