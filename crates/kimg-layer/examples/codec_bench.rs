@@ -1,8 +1,8 @@
 //! Size and time of layers by codec, level, window and order, beside the bare `gzip` and `zstd`, as Markdown.
 //!
 //! `codec_bench [REPOSITORY [CODEC…]]`: real programs out of an assembled repository (`target/real/repo/x86_64` by
-//! itself): the CNI plugins as one layer, and kubelet, kubeadm and the plugins as one. With codecs named, only these,
-//! of the second one. Times are those of the processor, all threads together, and of the clock.
+//! itself): the CNI plugins as one layer, and kubelet, kubeadm and the plugins as one. With codecs named, only these.
+//! Times are those of the processor, all threads together, and of the clock.
 
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -23,17 +23,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let plugins = programs(&repository, &["cni-plugins"])?;
     let everything = programs(&repository, &["kubelet", "kubeadm", "cni-plugins"])?;
 
-    if let Some(named) = arguments.get(1..).filter(|named| !named.is_empty()) {
-        return table(&everything, &named.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
-    }
-    cut(&plugins)?;
+    let named: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
     let fast = ["gzip:1", "gzip:6", "gzip:9", "gzip:10", "gzip:12", "zstd:3", "zstd:9"];
     let slow = ["zstd:17", "zstd:19", "zstd:19:window=16MiB", "zstd:19:window=64MiB"];
-    println!("\n## The CNI plugins, one layer\n");
     let tools = ["gzip -6", "gzip -9", "zstd -3", "zstd -19", "zstd -19 --long=26"];
-    table(&plugins, &[&fast[..], &slow].concat(), &tools)?;
+    if named.is_empty() {
+        cut(&plugins)?;
+    }
+    println!("\n## The CNI plugins, one layer\n");
+    match &named[..] {
+        [] => table(&plugins, &[&fast[..], &slow].concat(), &tools)?,
+        named => table(&plugins, named, &[])?,
+    }
     println!("\n## kubelet, kubeadm and the CNI plugins, one layer\n");
-    table(&everything, &fast, &tools[..3])
+    match &named[..] {
+        [] => table(&everything, &fast, &tools[..3]),
+        named => table(&everything, named, &[]),
+    }
 }
 
 /// The large files of some packages.
@@ -65,15 +71,15 @@ fn programs(repository: &Path, names: &[&str]) -> Result<Entries, Box<dyn Error>
     Ok(entries)
 }
 
-/// What it costs to cut the archive into members.
+/// What it costs to cut the archive into pieces.
 fn cut(entries: &Entries) -> Result<(), Box<dyn Error>> {
     let tar = archive(entries)?;
-    println!("## gzip members of one size, {} bytes of archive\n", tar.len());
-    println!("| member | level | bytes | more than in one piece |\n| --- | --- | --- | --- |");
+    println!("## gzip of pieces of one size, {} bytes of archive\n", tar.len());
+    println!("| pieces of | level | bytes | more than in one piece |\n| --- | --- | --- | --- |");
     for level in [6, 9, 12] {
-        let size = |member: usize| -> Result<usize, Box<dyn Error>> {
+        let size = |size: usize| -> Result<usize, Box<dyn Error>> {
             let mut sum = 0;
-            for piece in tar.chunks(member) {
+            for piece in tar.chunks(size) {
                 let level = CompressionLvl::new(level).map_err(|_| "no such level")?;
                 let mut compressor = Compressor::new(level);
                 let mut out = vec![0; compressor.gzip_compress_bound(piece.len())];
@@ -82,10 +88,10 @@ fn cut(entries: &Entries) -> Result<(), Box<dyn Error>> {
             Ok(sum)
         };
         let whole = size(tar.len())?;
-        println!("| one piece | {level} | {whole} | |");
-        for member in [8, 4, 2, 1] {
-            let cut = size(member << 20)?;
-            println!("| {member} MiB | {level} | {cut} | {:+.3} % |", 100.0 * ratio(cut, whole) - 100.0);
+        println!("| all | {level} | {whole} | |");
+        for mib in [8, 4, 2, 1] {
+            let cut = size(mib << 20)?;
+            println!("| {mib} MiB | {level} | {cut} | {:+.3} % |", 100.0 * ratio(cut, whole) - 100.0);
         }
     }
     Ok(())

@@ -1,4 +1,21 @@
 //! The compressors: their names, levels, windows, versions and media types.
+//!
+//! The sixteen CNI plugins 1.1.1 for amd64 as one layer, an archive of 45.5 MB, in the order [`alike`](crate::Order); seconds
+//! of processor time. The plain programs get the archive in the order of the paths. `examples/codec_bench.rs` prints more.
+//!
+//! | | bytes | s | | | bytes | s |
+//! | --- | --- | --- | --- | --- | --- | --- |
+//! | `gzip -6` | 19,376,829 | 2.3 | | `zstd -3` | 19,376,302 | 0.3 |
+//! | `gzip -9` | 19,265,897 | 7.0 | | `zstd -19` | 6,710,988 | 34 |
+//! | gzip:1 | 20,588,479 | 0.6 | | `zstd -19 --long=26` | 6,038,291 | 31 |
+//! | gzip:6 | 19,214,279 | 0.9 | | zstd:3 | 19,428,415 | 0.8 |
+//! | **gzip:9** | 19,082,078 | 2.0 | | zstd:9 | 8,731,280 | 1.1 |
+//! | gzip:10 | 18,562,875 | 4.7 | | zstd:17 | 6,516,305 | 22 |
+//! | gzip:12 | 18,530,762 | 7.3 | | | | |
+//!
+//! What level 19 makes of each order and window stands in the table of the orders. Level 9 of gzip is smaller than
+//! `gzip -9`, in less time than `gzip -6` takes; what is above it takes two to four times as long for 3 %. Hence the
+//! default; whoever is pulled from more often than he builds takes `gzip:max`.
 
 use std::fmt;
 use std::str::FromStr;

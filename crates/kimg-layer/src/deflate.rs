@@ -154,14 +154,12 @@ struct Bits<'a> {
 impl Bits<'_> {
     /// The next bits, at most 16.
     fn look(&self, count: u8) -> u16 {
-        let from = self.at / 8;
+        let rest = self.bytes.get(self.at / 8..).unwrap_or_default();
         let mut word = [0; 4];
-        match self.bytes.get(from..from + 4) {
-            Some(bytes) => word.copy_from_slice(bytes),
-            None => {
-                let rest = self.bytes.get(from..).unwrap_or_default();
-                word[..rest.len()].copy_from_slice(rest);
-            }
+        if let Some(bytes) = rest.first_chunk() {
+            word = *bytes;
+        } else {
+            word[..rest.len()].copy_from_slice(rest);
         }
         let bits = u32::from_le_bytes(word) >> (self.at % 8) & ((1 << count) - 1);
         u16::try_from(bits).unwrap_or(0)
@@ -208,7 +206,8 @@ mod tests {
 
     #[test]
     fn blocks_of_all_three_kinds_can_be_followed() {
-        let noise: Vec<u8> = (0_u32..70_000).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let noise: Vec<u8> =
+            (0_u32..70_000).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
         // Stored by level 0, with a fixed code because it is short, and with codes of its own.
         let kinds = [(0, noise.clone()), (9, b"abcd".repeat(20)), (9, noise), (1, Vec::new())];
         // The first block's kind: two bits after the first.
@@ -224,7 +223,7 @@ mod tests {
         let mut state = 1_u64;
         let mut byte = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 20).trailing_zeros() as u8
+            (state >> 20).trailing_zeros().to_le_bytes()[0]
         };
         let piece: Vec<u8> = std::iter::repeat_with(&mut byte).take(600_000).collect();
         for level in 1..=12 {

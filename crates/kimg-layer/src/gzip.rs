@@ -44,6 +44,10 @@ pub(crate) struct Gzip<W> {
 
 impl<W: Write> Gzip<W> {
     pub(crate) fn new(level: u32, mut out: W) -> io::Result<Self> {
+        let libdeflates = i32::try_from(level).ok().filter(|level| (1..=12).contains(level));
+        let Some(libdeflates) = libdeflates.and_then(|level| CompressionLvl::new(level).ok()) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "gzip has levels 1 to 12"));
+        };
         // RFC 1952, 2.3.1: deflate, no flags, no time, "slowest" or "fastest algorithm", unknown operating system.
         let effort = match level {
             1 => 4,
@@ -51,13 +55,10 @@ impl<W: Write> Gzip<W> {
             _ => 2,
         };
         out.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, effort, 255])?;
-        let level = i32::try_from(level).ok().and_then(|level| CompressionLvl::new(level).ok());
-        let level =
-            level.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "gzip has levels 1 to 12"))?;
         let room = (rayon::current_num_threads() + 1).min(MOST_AHEAD);
         Ok(Self {
             out,
-            level,
+            level: libdeflates,
             piece: Vec::new(),
             ahead: VecDeque::new(),
             room,

@@ -5,7 +5,7 @@
 //!
 //! | function | does |
 //! | --- | --- |
-//! | [`write()`] | entries → compressed archive, streaming, with both digests and sizes |
+//! | [`write()`] | entries → compressed archive ([`Codec`], [`Order`]), streaming, with both digests and sizes |
 //! | [`key`] | what decides the bytes, as one digest, without compressing anything: the name in a cache |
 //! | [`read()`] | archive → entries, bounded, for tests and verification |
 //! | [`read_upper`] | the same of a layer that others made, which may need the layers below it |
@@ -34,8 +34,8 @@
 //!
 //! # What decides the bytes
 //!
-//! * **Order**: entries are written in the order of their paths' bytes. A folder's path is the beginning of the paths
-//!   below it, so it always comes before them; a neighbour may stand between (`/a`, `/a.b`, `/a/b`), which is no harm.
+//! * **Order**: by the bytes of the paths, or with large programs put together by what they are ([`Order`]). Folders come
+//!   before what is in them, and a file's further names after its first one.
 //! * **Times** later than [`Options::epoch`] are set to it; whole seconds.
 //! * **Owners** are numbers; the name fields are empty.
 //! * **Format**: ustar (POSIX.1-1988) where a value fits and is ASCII, else additional PAX records (POSIX.1-2001), sorted by key.
@@ -45,9 +45,21 @@
 //!   `chown` a link after making it, which takes setuid and capabilities off the file it shares,
 //!   and put back what the link's own header says.
 //! * **Never**: sparse entries, GNU long-name entries, device nodes, access or change times.
-//! * **Codec**: one thread; the compressor is fed pieces of a fixed size, however the contents were read; no file name,
-//!   no time, operating system 255 ("unknown") in gzip's header; a checksum and no content size in zstd's frame.
-//!   The versions of the compressors are pinned exactly and are part of the [`key`].
+//! * **gzip**: one member. libdeflate compresses pieces of the archive of a fixed size, on as many threads as there are;
+//!   no file name, no time, operating system 255 ("unknown") in the header. It makes the same on every processor
+//!   (libdeflate's `NEWS.md`, version 0.8).
+//! * **zstd**: one frame, one thread, pieces of a fixed size, however the contents were read; a checksum and no content
+//!   size in the frame, but parameters that fit the archive's size, so that its window is no larger than it needs.
+//! * **Versions** of the compressors are pinned exactly and are part of the [`key`]. The number of threads never is.
+//!
+//! # Memory and threads
+//!
+//! A layer of any size takes little memory: in gzip at most 17 pieces of 2 MiB are on their way, and each thread at work
+//! takes up to 16 MiB more. zstd has its window and its tables. Peaks of a process that writes 2 GiB: 32 MiB with gzip on two
+//! threads, 97 MiB with zstd:19, 185 MiB with zstd:19:window=64MiB, 393 MiB with zstd:22:window=64MiB
+//! (`examples/memory_bench.rs`). Levels from 20 on without a chosen window take more, here and on the node.
+//! gzip's pieces are compressed on the rayon pool that [`write()`] is called in. So whoever writes layers in parallel, in
+//! a pool with `par_iter` or `install`, bounds by the pool's size how much is at work at once, layers and pieces together.
 //!
 //! The headers are written here and not by the `tar` crate, because it can't promise the bytes: its builder writes
 //! sparse entries depending on the file system, writes long names as GNU entries, chooses between ustar and

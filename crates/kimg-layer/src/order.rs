@@ -1,4 +1,22 @@
 //! The order of entries inside a layer: what stands near what decides how much a compressor with a window finds.
+//!
+//! Measured with the sixteen CNI plugins 1.1.1 (45 MB), kubelet and kubeadm 1.20.2 (155 MB in all) for amd64, all of them
+//! Go programs; bytes at zstd's level 19 by window:
+//!
+//! | order | plugins, 8 MiB | plugins, 64 MiB | all, 8 MiB | all, 64 MiB |
+//! | --- | --- | --- | --- | --- |
+//! | by path: plugins, kubeadm, kubelet | 6,710,230 | 6,039,464 | 30,055,801 | 23,142,587 |
+//! | the largest first | **6,085,762** | **5,975,448** | 29,448,466 | |
+//! | the smallest first | 6,149,384 | 6,003,154 | | |
+//! | each after the one it shares most with | 6,320,164 | 5,994,676 | | |
+//!
+//! Alike programs are about as large as each other, so sorting by size puts those together that share the most, and what
+//! is in the largest one is there for all that follow. Looking into the programs did no better. gzip, which looks back
+//! 32 KiB, makes the same of every order to within 0.04 %; zstd's fast levels with their small windows to within 0.7 %.
+//!
+//! Programs that are larger than common windows stand behind the others, the smallest first. All of them, level 9 with a
+//! window of 64 MiB: 30,991,195 by path, 30,532,350 the largest first, 30,428,199 as it is done here, 30,184,977 with the
+//! smallest first everywhere, which in turn is worse for the plugins alone, as above: they are a layer of their own.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -20,7 +38,8 @@ pub enum Order {
     Path,
     /// By path, but the large files (from 256 KiB) after everything else, alike ones together: first those that are
     /// no programs, by path; then programs and libraries of C and its kin, then Go programs, then programs that a
-    /// packer has made incompressible, each the largest first. Further names of large files come last.
+    /// packer has made incompressible. Of each, those up to 16 MiB come first, the largest first; then the larger ones, the
+    /// smallest first. Further names of large files come last.
     #[default]
     Alike,
 }
@@ -74,6 +93,10 @@ impl<'de> Deserialize<'de> for Order {
 /// Files from this many bytes on are placed by what they are. Smaller ones fit into every window by the dozen.
 const LARGE: u64 = 256 * 1024;
 
+/// Programs from this many bytes on stand behind the others, the smallest first: how far a match lies back is then the size
+/// of the smaller of two programs, which may fit into a window that the larger one doesn't fit into.
+const VERY_LARGE: u64 = 16 << 20;
+
 /// What tells programs apart stands in this many bytes at their beginning: the ELF header, the notes and the mark of
 /// UPX. Go's linker puts its note right behind the program headers, in a program linked by a C linker too.
 const BEGINNING: u64 = 4096;
@@ -107,9 +130,10 @@ pub(crate) fn in_order(planned: Vec<Planned<'_>>, order: Order) -> Result<Vec<Pl
                 look(content).map_err(|source| LayerError::Content { path: planned.path.clone(), source })?
             }
         };
-        let by_size = matches!(sort, Sort::Program | Sort::Go | Sort::Packed);
-        let size = large.filter(|_| by_size).map_or(0, Content::size);
-        keyed.push(((sort, Reverse(size)), planned));
+        let program = matches!(sort, Sort::Program | Sort::Go | Sort::Packed);
+        let size = large.filter(|_| program).map_or(0, Content::size);
+        let (largest_first, smallest_first) = if size < VERY_LARGE { (size, 0) } else { (0, size) };
+        keyed.push(((sort, smallest_first, Reverse(largest_first)), planned));
     }
     // Stable: what is equal stays in the order of the paths.
     keyed.sort_by_key(|(key, _)| *key);

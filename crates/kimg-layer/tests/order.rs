@@ -79,6 +79,15 @@ fn alike_programs_stand_together_and_the_largest_first() {
 }
 
 #[test]
+fn very_large_programs_come_last_and_the_smallest_of_them_first() {
+    let entries: Entries =
+        [("/a", 17 << 20), ("/b", 3 << 20), ("/c", 16 << 20), ("/d", (16 << 20) - 1), ("/e", 4 << 20)]
+            .map(|(name, size)| (path(name), file(GO, size)))
+            .into();
+    assert_eq!(names(&layer(&entries, Order::Alike).0), ["/d", "/e", "/b", "/c", "/a"]);
+}
+
+#[test]
 fn further_names_come_after_the_first_one_of_a_file() {
     let large = |n| hard(file(ELF, LARGE), n);
     let entries: Entries = [
