@@ -14,8 +14,8 @@ use crate::commands::diff::DiffArgs;
 use crate::commands::matrix::MatrixArgs;
 use crate::commands::needs::NeedsArgs;
 use crate::commands::outdated::OutdatedArgs;
-use crate::commands::tune::TuneArgs;
 use crate::commands::slim::SlimArgs;
+use crate::commands::tune::TuneArgs;
 use crate::commands::vendor::VendorArgs;
 
 /// Small, reproducible, multi-arch images of Kubernetes node software, out of signed Alpine packages.

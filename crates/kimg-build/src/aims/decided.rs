@@ -105,7 +105,10 @@ mod tests {
 
         let pull = Aims { objective: crate::aims::Objective::Pull, ..Aims::default() };
         let decisions = Decisions::new(pull, Some(&lock), "kimg.lock").unwrap();
-        assert_eq!(decisions.packing(Platform::Amd64, Digest::of("bridge"), often).packing, Packing::STRIP_UPX);
+        assert_eq!(
+            decisions.packing(Platform::Amd64, Digest::of("bridge"), often).packing,
+            Packing::STRIP_UPX
+        );
     }
 
     #[test]

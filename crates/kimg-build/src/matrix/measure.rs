@@ -228,7 +228,8 @@ mod tests {
             files.iter().map(|(path, bytes)| (ImagePath::new(path).unwrap(), entry(bytes))).collect();
         let link = Entry::symlink("a", Origin::generated("test"));
         entries.insert(ImagePath::new("/link").unwrap(), link);
-        let options = Options { codec: codec.parse::<Codec>().unwrap(), epoch: Some(0), ..Options::default() };
+        let options =
+            Options { codec: codec.parse::<Codec>().unwrap(), epoch: Some(0), ..Options::default() };
         kimg_layer::write(&entries, &options, Vec::new()).unwrap()
     }
 

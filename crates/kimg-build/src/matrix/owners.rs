@@ -6,8 +6,8 @@ use kimg_core::{Digest, ImagePath};
 
 use super::measure::Measured;
 use super::source::SourceImage;
-use crate::existing::installed::{self, PLACES};
 use crate::existing::Laid;
+use crate::existing::installed::{self, PLACES};
 
 /// Notes the packages of the files of an image, where none is noted yet: a layer that images share holds files of the same
 /// packages in each. Does nothing where not all of its layers were measured, or none has a database.

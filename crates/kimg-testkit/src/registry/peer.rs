@@ -274,7 +274,8 @@ fn answer<R: std::io::BufRead>(
     fault: Option<&Misbehaviour>,
 ) -> Option<Answer> {
     use Misbehaviour::{
-        ForeignRealm, Forget, LostAnswer, Redirect, Reset, ResetMidway, Revoke, Stall, StallMidway, Status, Tattle,
+        ForeignRealm, Forget, LostAnswer, Redirect, Reset, ResetMidway, Revoke, Stall, StallMidway, Status,
+        Tattle,
     };
     let felt = || locked(&state.script).felt += 1;
     match fault {
