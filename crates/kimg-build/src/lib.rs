@@ -7,7 +7,9 @@
 //!  wishes     roots of a variant → names for the solver (`cmd:mount`), version of Kubernetes
 //!  inputs     indexes read and verified → packages chosen → fetched, verified, unpacked into the cache → lock
 //!  select     packages laid over each other → roots found → closure, each file with its reason → layers cut
-//!  pack       programs that are not daemons → UPX behind its gate, each unique one once
+//!  aims       what is to be small (pull, disk, both) → how each program is packed and each layer compressed: the lock's
+//!             word, which `tune` measured, or a default
+//!  pack       programs → symbols off, and UPX for those that are no daemons, behind its gate; each unique one once
 //!  layers     deterministic tar, compressed; each unique one once, kept in the cache under its key
 //!  images     config, manifest, index, tags → OCI layout, oci-archive, docker-archive
 //!  report     what was resolved, fetched, left out, packed, and how big it became

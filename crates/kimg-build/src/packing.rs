@@ -158,6 +158,9 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected], decisions: &Decisions) -
                     Outcome::Plain { .. } => None,
                 },
                 verdict: match &outcome {
+                    Outcome::Packed { started, packing, .. } if packing.upx.is_none() => {
+                        format!("without symbols; {started}")
+                    }
                     Outcome::Packed { started, .. } => started.to_string(),
                     Outcome::Plain { why } => why.to_string(),
                 },
