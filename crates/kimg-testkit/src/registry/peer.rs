@@ -240,14 +240,11 @@ fn serve(stream: &TcpStream, state: &State) {
     let mut reader = BufReader::with_capacity(128 << 10, stream);
     while let Some(head) = Head::read(&mut reader) {
         let fault = locked(&state.script).next();
-        let mut body = Body::new(&head, &mut reader);
+        let uploading = head.path.contains("/blobs/uploads/");
+        let mut body = Body::new(&head, &mut reader, uploading.then_some(&state.received));
         let answer = answer(state, &head, &mut body, fault.as_ref());
         let came = body.read;
         let status = answer.as_ref().map_or(0, |answer| answer.status);
-        let uploading = head.path.contains("/blobs/uploads/");
-        if uploading {
-            state.received.fetch_add(came, Ordering::SeqCst);
-        }
         let Head { method, path, query, headers } = head;
         let only_head = method == "HEAD";
         // Before anything is sent: who has the answer finds the request in the list.
@@ -274,7 +271,8 @@ fn answer<R: std::io::BufRead>(
     fault: Option<&Misbehaviour>,
 ) -> Option<Answer> {
     use Misbehaviour::{
-        ForeignRealm, Forget, LostAnswer, Redirect, Reset, ResetMidway, Revoke, Stall, StallMidway, Status, Tattle,
+        ForeignRealm, Forget, LostAnswer, Redirect, Reset, ResetMidway, Revoke, Stall, StallMidway, Status,
+        Tattle,
     };
     let felt = || locked(&state.script).felt += 1;
     match fault {
