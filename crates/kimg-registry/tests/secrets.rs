@@ -8,7 +8,9 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
-use kimg_registry::{Client, Credentials, Journal, Keychain, Options, PushOptions, Reference, Release, Secret, store_login};
+use kimg_registry::{
+    Client, Credentials, Journal, Keychain, Options, PushOptions, Reference, Release, Secret, store_login,
+};
 use kimg_testkit::{FolderServer, Misbehaviour, PeerAuth, PeerSetup, RegistryPeer, tempdir};
 use made::{hasty, layout, repository};
 
@@ -149,7 +151,9 @@ async fn a_blob_may_lie_elsewhere_and_nobody_there_is_told_who_asks() {
     assert!(!asked[0].headers.contains_key("authorization"), "{asked:?}");
     // Uploads and manifests go nowhere else.
     let other = repository(&peer.name(), "acme/other");
-    for fault in [Misbehaviour::ForeignLocation(elsewhere.url("x")), Misbehaviour::ForeignRealm(elsewhere.url("x"))] {
+    for fault in
+        [Misbehaviour::ForeignLocation(elsewhere.url("x")), Misbehaviour::ForeignRealm(elsewhere.url("x"))]
+    {
         elsewhere.forget();
         let before = peer.requests().len();
         peer.from(8, fault.clone());
