@@ -1,5 +1,6 @@
 //! How registries are talked to.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ pub enum ReadBack {
 }
 
 /// Where requests go through.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     /// For `http:` addresses.
     pub http: Option<String>,
@@ -74,6 +75,20 @@ impl Proxies {
             https: either("HTTPS_PROXY").or(all),
             except: either("NO_PROXY"),
         }
+    }
+}
+
+/// A proxy's address may hold a password.
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |address: &Option<String>| {
+            address.as_deref().map(|address| address.rsplit('@').next().unwrap_or_default().to_owned())
+        };
+        f.debug_struct("Proxies")
+            .field("http", &hidden(&self.http))
+            .field("https", &hidden(&self.https))
+            .field("except", &self.except)
+            .finish()
     }
 }
 

@@ -157,7 +157,7 @@ async fn a_child_that_asks_helpers() {
                 println!("{name}: {username} {}", password == Secret::new("s3cret"));
             }
             Ok(Credentials::IdentityToken(token)) => {
-                println!("{name}: token {}", token == Secret::new("s3cret"))
+                println!("{name}: token {}", token == Secret::new("s3cret"));
             }
             Ok(other) => println!("{name}: {other:?}"),
             Err(error) => {

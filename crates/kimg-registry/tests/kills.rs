@@ -55,7 +55,7 @@ fn child(folder: &Path, registry: &RegistryPeer) -> Child {
 fn killed_at(nth: usize, folder: &Path, layout: &Layout) -> f64 {
     let _ = fs_err::remove_dir_all(folder.join("journal"));
     // Some registries keep what came of a chunk, and some forget the whole upload.
-    let keeps_partial = nth % 2 == 0;
+    let keeps_partial = nth.is_multiple_of(2);
     let peer = RegistryPeer::new(PeerSetup { keeps_partial, ..PeerSetup::default() });
     peer.require(everything(layout, REPOSITORY));
     peer.at(nth, Misbehaviour::StallMidway);

@@ -60,7 +60,7 @@ async fn no_secret_is_in_any_log_debug_output_error_or_journal() {
     let log = captured();
     let folder = tempdir().unwrap();
     let layout = layout(folder.path(), &["plain"], 10_000);
-    let mut shown = String::new();
+    let mut shown: Vec<String> = Vec::new();
     let encoded = base64::engine::general_purpose::STANDARD.encode(format!("kimg:{PASSWORD}"));
     for auth in
         [PeerAuth::Basic("kimg".into(), PASSWORD.into()), PeerAuth::Token("kimg".into(), PASSWORD.into())]
@@ -72,7 +72,7 @@ async fn no_secret_is_in_any_log_debug_output_error_or_journal() {
             } else {
                 Credentials::Basic { username: "kimg".into(), password: Secret::new(PASSWORD) }
             };
-            shown.push_str(&format!("{credentials:?}"));
+            shown.push(format!("{credentials:?}"));
             let options = Options { chunk_above: 4000, chunk: 3000, attempts: 2, ..hasty() };
             let client = Client::new(options, Keychain::anonymous().with(&peer.name(), credentials)).unwrap();
             let to = repository(&peer.name(), "acme/kubelet");
@@ -83,17 +83,18 @@ async fn no_secret_is_in_any_log_debug_output_error_or_journal() {
             for nth in [1, 2, 3, 9] {
                 peer.at(nth, Misbehaviour::Tattle);
                 if let Err(error) = client.push(&release, &push, Arc::new(())).await {
-                    shown.push_str(&format!("{error} {error:?}\n"));
+                    shown.push(format!("{error} {error:?}"));
                 }
                 peer.behave();
             }
             let result = client.push(&release, &push, Arc::new(())).await;
             assert_eq!(result.is_ok(), !token || matches!(auth, PeerAuth::Token(..)), "{result:?}");
-            shown.push_str(&format!("{client:?} {journal:?} {release:?} {result:?}"));
+            shown.push(format!("{client:?} {journal:?} {release:?} {result:?}"));
         }
     }
+    shown.push(fs_err::read_to_string(folder.path().join("journal/push.jsonl")).unwrap());
+    let shown = shown.join("\n");
     assert!(shown.contains("you sent"), "the registry tattled, and what it said is shown: {shown}");
-    shown.push_str(&fs_err::read_to_string(folder.path().join("journal/push.jsonl")).unwrap());
     let logged = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
     assert!(logged.contains("hyper"), "libraries log into it");
     for secret in [PASSWORD, &encoded, "worthless-token"] {
@@ -113,7 +114,7 @@ async fn a_broken_file_of_credentials_is_not_repeated() {
         format!(r#"{{"auths": "{PASSWORD}"}}"#),
         format!(r#"{{"auths": {{"reg.example": {{"auth": "{PASSWORD}"}}}}}}"#),
         format!(r#"{{"auths": {{"reg.example": "{PASSWORD}"}}}}"#),
-        format!("{PASSWORD}"),
+        PASSWORD.to_owned(),
     ];
     for text in bad {
         fs_err::write(&path, text).unwrap();

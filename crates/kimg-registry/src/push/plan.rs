@@ -161,10 +161,11 @@ impl Client {
     /// Asks the registries what is there already.
     async fn look(&self, plan: &mut Plan, options: &PushOptions<'_>) -> Result<(), RegistryError> {
         let many = self.transport.options.concurrency;
-        for tag in &mut plan.tags {
-            // One by one: the first of them says whether one may come in at all.
-            tag.found = self.head(&tag.tag).await?;
-        }
+        // The first of them says whether one may come in at all.
+        let (first, others) = plan.tags.split_at(plan.tags.len().min(1));
+        let mut found = at_once(1, first.iter().map(|tag| self.head(&tag.tag))).await?;
+        found.extend(at_once(many, others.iter().map(|tag| self.head(&tag.tag))).await?);
+        plan.tags.iter_mut().zip(found).for_each(|(tag, found)| tag.found = found);
         for work in &mut plan.work {
             let place = Place { transport: &self.transport, host: &work.host, repository: &work.repository };
             let asking = work.nodes.iter().map(|(node, _)| self.has_manifest(place, node));
