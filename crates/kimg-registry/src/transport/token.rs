@@ -15,8 +15,8 @@ use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
 
+use super::ask::{Ask, Authority, Scope};
 use super::challenge::Challenge;
-use super::send::{Ask, Authority, Scope};
 use super::{Host, Payload, Transport, answer};
 use crate::credentials::Credentials;
 use crate::{RegistryError, Repository, Secret};
