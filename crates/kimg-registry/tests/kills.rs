@@ -4,19 +4,23 @@
 
 mod made;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kimg_image::Layout;
-use kimg_registry::{Journal, Options, PushOptions, Release};
-use kimg_testkit::{Misbehaviour, PeerSetup, RegistryPeer, tempdir};
+use kimg_registry::{Journal, Options, Progress, PushOptions, Release};
+use kimg_testkit::{DockerRegistry, Misbehaviour, PeerSetup, RegistryPeer, tempdir};
 use made::{blob_bytes, client, everything, hasty, layout};
 
 /// Where the child finds what it pushes, and where to.
 const LAYOUT: &str = "KIMG_TEST_LAYOUT";
 const REGISTRY: &str = "KIMG_TEST_REGISTRY";
+
+/// After how many bytes the child ends itself without a word.
+const ABORT_AT: &str = "KIMG_TEST_ABORT_AT";
 
 /// The repository of every push.
 const REPOSITORY: &str = "acme/kubelet";
@@ -37,18 +41,42 @@ async fn a_child_that_pushes() {
     let journal = Journal::open(Path::new(&folder).join("journal")).unwrap();
     let options_of_push = PushOptions { journal: Some(&journal), ..PushOptions::default() };
     let release = Release::of_layout(&layout, &to).unwrap();
-    client(options).push(&release, &options_of_push, Arc::new(())).await.unwrap();
+    let limit = std::env::var(ABORT_AT).map_or(u64::MAX, |text| text.parse().unwrap());
+    let moved = Arc::new(Mutex::new(BTreeMap::new()));
+    let shared = (Arc::clone(&moved), Path::new(&folder).join("moved"));
+    let watch = move |progress: &Progress| {
+        if let Progress::Moved { digest, done, .. } = progress {
+            let mut moved = shared.0.lock().unwrap();
+            let all: &mut (u64, u64) = moved.entry(*digest).or_default();
+            // Where a blob begins again, what comes counts again.
+            all.0 += if *done > all.1 { done - all.1 } else { *done };
+            all.1 = *done;
+            let sum: u64 = moved.values().map(|(bytes, _)| bytes).sum();
+            if sum >= limit {
+                fs_err::write(&shared.1, sum.to_string()).unwrap();
+                // As good as a SIGKILL: nothing is cleaned up, nothing is said.
+                std::process::abort();
+            }
+        }
+    };
+    client(options).push(&release, &options_of_push, Arc::new(watch)).await.unwrap();
+    let sum: u64 = moved.lock().unwrap().values().map(|(bytes, _)| bytes).sum();
+    fs_err::write(Path::new(&folder).join("moved"), sum.to_string()).unwrap();
 }
 
 fn child(folder: &Path, registry: &RegistryPeer) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    command(folder, &registry.name()).spawn().unwrap()
+}
+
+fn command(folder: &Path, registry: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "a_child_that_pushes", "--test-threads=1"])
         .env(LAYOUT, folder)
-        .env(REGISTRY, registry.name())
+        .env(REGISTRY, registry)
         .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::null());
+    command
 }
 
 /// Kills a push in the middle of the `nth` request, and runs it again; gives which part of all bytes was sent twice.
@@ -93,6 +121,28 @@ fn kills(count: usize) {
         "killed at {count} of {requests} requests: at most {:.1} % of the bytes sent twice",
         worst * 100.0
     );
+}
+
+#[test]
+fn a_release_into_docker_registry_that_dies_near_its_end_sends_little_twice() {
+    let folder = tempdir().unwrap();
+    let layout = layout(folder.path(), &["plain", "flannel", "cni", "kubeadm", "kubeadm-cni"], 60_000);
+    let all = blob_bytes(&layout);
+    let mut shares = Vec::new();
+    for percent in [30, 60, 90] {
+        let Some(registry) = DockerRegistry::plain() else { return };
+        let _ = fs_err::remove_dir_all(folder.path().join("journal"));
+        let moved = || fs_err::read_to_string(folder.path().join("moved")).unwrap().parse::<u64>().unwrap();
+        let limit = (all * percent / 100).to_string();
+        let died = command(folder.path(), &registry.name()).env(ABORT_AT, limit).status().unwrap();
+        assert!(!died.success());
+        let before = moved();
+        assert!(command(folder.path(), &registry.name()).status().unwrap().success());
+        let twice = (before + moved()).saturating_sub(all);
+        assert!(twice * 100 < all * 15, "died at {percent} %: {twice} of {all} bytes were sent twice");
+        shares.push(format!("{percent} %: {} %", twice * 100 / all));
+    }
+    println!("died at, and sent twice: {}", shares.join(", "));
 }
 
 #[test]

@@ -88,14 +88,16 @@ async fn a_mount_names_its_source_in_the_scope_and_a_refused_one_is_used_as_an_u
 }
 
 #[tokio::test]
-async fn a_registry_that_takes_no_chunks_gets_the_whole() {
-    let peer = RegistryPeer::new(PeerSetup { chunks: false, ..PeerSetup::default() });
+async fn a_registry_that_takes_no_chunks_or_only_one_gets_the_whole() {
     let folder = tempdir().unwrap();
     let layout = layout(folder.path(), &["plain"], 50_000);
-    let options = Options { chunk_above: 10_000, chunk: 20_000, ..hasty() };
-    push(&client(options), &layout, &repository(&peer.name(), "a")).await.unwrap();
-    assert!(count(&peer, |it| it.method == "PATCH") > 0);
-    assert_eq!(peer.broken(), Vec::<String>::new());
+    for chunks in [0, 1] {
+        let peer = RegistryPeer::new(PeerSetup { chunks, ..PeerSetup::default() });
+        let options = Options { chunk_above: 10_000, chunk: 20_000, attempts: 1, ..hasty() };
+        push(&client(options), &layout, &repository(&peer.name(), "a")).await.unwrap();
+        assert_eq!(count(&peer, |it| it.method == "PATCH"), 6 * (usize::try_from(chunks).unwrap() + 1));
+        assert_eq!(peer.broken(), Vec::<String>::new());
+    }
 }
 
 #[tokio::test]

@@ -136,9 +136,8 @@ impl Upload<'_> {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
-        let first = session.as_ref().is_some_and(|session| session.offset == 0 && !session.resumed);
-        if first && !*whole && matches!(failure, Failure::Lasting(RegistryError::Refused { .. })) {
-            // Some registries take no chunks.
+        if !*whole && matches!(failure, Failure::Lasting(RegistryError::Refused { .. })) {
+            // Some registries take no chunks, or no second one.
             tracing::debug!("{} takes no chunks", self.repository);
             *whole = true;
             *session = None;

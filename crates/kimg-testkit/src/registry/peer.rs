@@ -27,8 +27,8 @@ pub struct PeerSetup {
     pub mounts: bool,
     /// Whether it has the referrers API.
     pub referrers: bool,
-    /// Whether it takes blobs in chunks.
-    pub chunks: bool,
+    /// How many chunks of a blob it takes.
+    pub chunks: u64,
     /// Whether it gives parts of blobs.
     pub parts: bool,
     /// Whether it keeps what came of a request that broke off. Debian's `docker-registry` does not.
@@ -45,7 +45,7 @@ impl Default for PeerSetup {
             auth: PeerAuth::Open,
             mounts: true,
             referrers: true,
-            chunks: true,
+            chunks: u64::MAX,
             parts: true,
             keeps_partial: true,
             smallest_chunk: 0,
