@@ -154,7 +154,7 @@ pub enum RegistryError {
     /// Parts of a release that can't be pushed together.
     #[error("the release can't be pushed: {0}")]
     Release(String),
-    /// Some tags of a release were moved, and then it failed. Everything they name is whole.
+    /// Some tags of a release were moved, or all of them, and then it failed. Everything they name is whole.
     #[error("{} of the release moved, {} did not", tags(moved.len()), left.len())]
     HalfDone {
         /// The tags that were moved.

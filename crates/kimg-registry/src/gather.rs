@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use kimg_core::{Digest, Platform};
 use kimg_image::Descriptor;
 use kimg_layer::{BlobStore, LayerError};
 use tokio::sync::mpsc::channel;
 
+use crate::at_once::at_once;
 use crate::manifests::Place;
 use crate::progress::{How, Progress, Watch};
 use crate::tree::{Node, Tree};
@@ -64,15 +64,13 @@ impl Client {
             .collect();
         watch.tell(&Progress::Begun { blobs: blobs.len(), bytes: blobs.iter().map(|(_, size)| size).sum() });
         let mut gathered = Gathered::default();
-        let mut fetching = stream::iter(blobs)
-            .map(|(digest, size)| async move {
-                let fetched = place.fetch(digest, size, into, watch).await?;
-                let how = if fetched { How::Fetched } else { How::There };
-                watch.tell(&Progress::Blob { digest, size, repository: from.clone(), how });
-                Ok::<_, RegistryError>((fetched, size))
-            })
-            .buffer_unordered(self.transport.options.concurrency.max(1));
-        while let Some((fetched, size)) = fetching.try_next().await? {
+        let fetching = blobs.into_iter().map(|(digest, size)| async move {
+            let fetched = place.fetch(digest, size, into, watch).await?;
+            let how = if fetched { How::Fetched } else { How::There };
+            watch.tell(&Progress::Blob { digest, size, repository: from.clone(), how });
+            Ok((fetched, size))
+        });
+        for (fetched, size) in at_once(self.transport.options.concurrency, fetching).await? {
             if fetched {
                 gathered.fetched.0 += 1;
                 gathered.fetched.1 += size;
@@ -96,19 +94,16 @@ impl Client {
         }
         let host = self.transport.host(to).await?;
         let host = &*host;
-        let lacking: Vec<Option<Digest>> = stream::iter(tree.blobs()?)
-            .map(|(digest, (size, _))| async move {
-                let transport = &self.transport;
-                let watch: Arc<dyn Watch> = Arc::new(());
-                let upload =
-                    Upload { transport, host, repository: to, store, digest, size, journal: None, watch };
-                let there = upload.is_there().await?
-                    || (from.registry() == to.registry() && upload.taken_over(from).await);
-                Ok::<_, RegistryError>((!there).then_some(digest))
-            })
-            .buffer_unordered(self.transport.options.concurrency.max(1))
-            .try_collect()
-            .await?;
+        let asking = tree.blobs()?.into_iter().map(|(digest, (size, _))| async move {
+            let transport = &self.transport;
+            let watch: Arc<dyn Watch> = Arc::new(());
+            let upload =
+                Upload { transport, host, repository: to, store, digest, size, journal: None, watch };
+            let there = upload.is_there().await?
+                || (from.registry() == to.registry() && upload.taken_over(from).await);
+            Ok((!there).then_some(digest))
+        });
+        let lacking = at_once(self.transport.options.concurrency, asking).await?;
         Ok(lacking.into_iter().flatten().collect())
     }
 }

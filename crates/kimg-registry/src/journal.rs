@@ -8,6 +8,7 @@
 //! not whole is passed over. An upload's address may be all that is needed to add to it: the file is for its owner only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -20,18 +21,16 @@ use serde::{Deserialize, Serialize};
 use crate::{RegistryError, Repository};
 
 /// What earlier runs left, and where this one writes it.
-#[derive(Debug)]
 pub struct Journal {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     file: fs::File,
     state: State,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     /// By repository and digest.
     uploads: BTreeMap<(String, Digest), String>,
@@ -124,6 +123,14 @@ impl Journal {
 
     fn locked(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Without the addresses of uploads: they are nobody's business.
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let uploads = self.locked().state.uploads.len();
+        f.debug_struct("Journal").field("uploads", &uploads).finish_non_exhaustive()
     }
 }
 

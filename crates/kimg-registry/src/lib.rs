@@ -54,6 +54,7 @@
 //! would leave of it names, tokens and GET. So this is a thin layer of its own over the `reqwest` that
 //! fetches packages, with `http-auth` for challenges, and the patience of `kimg-source`.
 
+mod at_once;
 mod client;
 mod credentials;
 mod download;

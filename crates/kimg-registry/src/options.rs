@@ -1,5 +1,6 @@
 //! How registries are talked to.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ pub enum ReadBack {
 }
 
 /// Where requests go through.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     /// For `http:` addresses.
     pub http: Option<String>,
@@ -77,6 +78,20 @@ impl Proxies {
     }
 }
 
+/// A proxy's address may hold a password.
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |address: &Option<String>| {
+            address.as_deref().map(|address| address.rsplit('@').next().unwrap_or_default().to_owned())
+        };
+        f.debug_struct("Proxies")
+            .field("http", &hidden(&self.http))
+            .field("https", &hidden(&self.https))
+            .field("except", &self.except)
+            .finish()
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -87,8 +102,8 @@ impl Default for Options {
             first_wait: Duration::from_millis(500),
             stalled_after: Duration::from_secs(60),
             concurrency: 4,
-            chunk_above: 32 << 20,
-            chunk: 16 << 20,
+            chunk_above: 16 << 20,
+            chunk: 8 << 20,
             proxies: Proxies::default(),
             trusted_realms: Vec::new(),
             read_back: ReadBack::default(),

@@ -95,7 +95,8 @@ impl Tally {
     /// Takes one more event into account.
     pub fn take(&mut self, progress: &Progress) {
         match progress {
-            Progress::Begun { bytes, .. } => self.total = *bytes,
+            // Copying is fetching, and then pushing.
+            Progress::Begun { bytes, .. } => self.total += bytes,
             Progress::Moved { digest, done, .. } => drop(self.under_way.insert(*digest, *done)),
             Progress::Blob { digest, size, .. } => {
                 self.under_way.remove(digest);

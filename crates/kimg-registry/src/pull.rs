@@ -156,14 +156,12 @@ fn image(
         let what = format!("the platform of {}", node.digest());
         return Err(RegistryError::mismatch(what, shown(said), platform));
     }
-    let mut descriptor = node.manifest.descriptor.clone();
-    descriptor.platform.clone_from(&node.platform);
     Ok(Some(Image {
         platform,
         config: bytes,
         config_descriptor: config.clone(),
         manifest: node.manifest.bytes.clone(),
-        descriptor: Descriptor { platform: Some(platform.into()), ..descriptor },
+        descriptor: Descriptor { platform: Some(platform.into()), ..node.manifest.descriptor.clone() },
         layers: layers.to_vec(),
     }))
 }

@@ -139,11 +139,7 @@ impl FromStr for Repository {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let (first, rest) = match text.split_once('/') {
-            Some((first, rest))
-                if first.contains(['.', ':'])
-                    || first == "localhost"
-                    || first.bytes().any(|b| b.is_ascii_uppercase()) =>
-            {
+            Some((first, rest)) if first.contains(['.', ':']) || first.eq_ignore_ascii_case("localhost") => {
                 (first, rest)
             }
             _ => (DOCKER_HUB, text),
@@ -320,6 +316,7 @@ mod tests {
         let long = "a".repeat(250);
         for text in [
             "",
+            "Host/a",
             ":v1",
             "a:",
             "A",

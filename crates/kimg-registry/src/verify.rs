@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use kimg_core::{Digest, DigestWriter};
 use kimg_image::Descriptor;
 use kimg_layer::decode;
 use tokio::sync::mpsc::{Receiver, channel};
 
+use crate::at_once::at_once;
 use crate::manifests::Place;
 use crate::progress::{How, Progress, Watch};
 use crate::tree::{Config, Kind, Node, shown};
@@ -129,10 +129,9 @@ impl Client {
         let unique: BTreeMap<(Digest, &str), &Descriptor> =
             layers.iter().map(|it| ((it.blob.digest, it.blob.media_type.as_str()), it.blob)).collect();
         let mut seen = BTreeMap::new();
-        let mut reading = stream::iter(unique)
-            .map(|(key, blob)| async move { Ok::<_, RegistryError>((key, place.see(blob, watch).await)) })
-            .buffer_unordered(self.transport.options.concurrency.max(1));
-        while let Some(((digest, kind), result)) = reading.try_next().await? {
+        let reading =
+            unique.into_iter().map(|(key, blob)| async move { Ok((key, place.see(blob, watch).await)) });
+        for ((digest, kind), result) in at_once(self.transport.options.concurrency, reading).await? {
             match result {
                 Ok(it) => drop(seen.insert((digest, kind), it)),
                 Err(error) => findings.push(finding(digest, error)?),

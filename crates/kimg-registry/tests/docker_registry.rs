@@ -12,10 +12,10 @@ use kimg_core::{Classified as _, ErrorClass, Platform};
 use kimg_image::{Layout, Tagged, write_layout};
 use kimg_layer::BlobStore;
 use kimg_registry::{
-    Artifact, ArtifactBlob, Client, Credentials, Keychain, Options, PushOptions, ReadBack, Reference,
-    RegistryError, Release, Secret,
+    Artifact, ArtifactBlob, Client, Credentials, Keychain, Options, Proxies, PushOptions, ReadBack,
+    Reference, RegistryError, Release, Secret,
 };
-use kimg_testkit::{DockerRegistry, FolderServer, run, tempdir, tool};
+use kimg_testkit::{DockerRegistry, FolderServer, ForwardProxy, run, superuser, tempdir, tool};
 use made::{client, hasty, layout, push, repository};
 
 /// Every tag is the very index of the layout, and every platform can be copied out, as skopeo sees it.
@@ -69,6 +69,32 @@ async fn what_is_pushed_is_what_skopeo_finds_for_every_tag_and_platform() {
     let again = push(&client, &layout, &to).await.unwrap();
     assert_eq!((again.sent, again.there, again.manifests, again.moved), (0, 15, 0, 0));
     assert_eq!(again.tags, pushed.tags);
+}
+
+#[tokio::test]
+async fn buildah_pulls_each_platform() {
+    let (Some(registry), Some(buildah)) = (DockerRegistry::plain(), tool("buildah")) else { return };
+    if !superuser() {
+        return;
+    }
+    let folder = tempdir().unwrap();
+    let layout = layout(folder.path(), &["plain"], 10_000);
+    let to = repository(&registry.name(), "acme/kubelet");
+    push(&client(hasty()), &layout, &to).await.unwrap();
+    let command = || {
+        let mut command = Command::new(&buildah);
+        command.args(["--storage-driver", "vfs", "--root"]).arg(folder.path().join("storage"));
+        command.arg("--runroot").arg(folder.path().join("run"));
+        command
+    };
+    for platform in Platform::DEFAULT {
+        let pull = ["pull", "--quiet", "--policy", "always", "--tls-verify=false", "--platform"];
+        let id = run(command().args(pull).arg(platform.to_string()).arg(format!("docker://{to}:v1-plain")));
+        // buildah calls an image by the digest of its config.
+        let image = layout.image("v1-plain", platform).unwrap();
+        assert_eq!(id.trim(), image.config.digest.hex(), "{platform}");
+    }
+    run(command().args(["rmi", "--all", "--force"]));
 }
 
 #[tokio::test]
@@ -282,4 +308,35 @@ async fn a_tag_that_names_something_else_stays_unless_it_may_move() {
     let options = PushOptions { move_tags: true, ..PushOptions::default() };
     assert_eq!(client.push(&release, &options, Arc::new(())).await.unwrap().moved, 2);
     assert_eq!(client.head(&name).await.unwrap(), Some(new.tags()["v1-plain"].digest));
+}
+
+#[tokio::test]
+async fn a_proxy_is_gone_through_unless_the_host_is_excepted() {
+    let (Some(plain), Some(secure)) = (DockerRegistry::plain(), DockerRegistry::over_tls()) else { return };
+    let folder = tempdir().unwrap();
+    let layout = layout(folder.path(), &["plain"], 1000);
+    let authorities = folder.path().join("ca.crt");
+    fs_err::write(&authorities, FolderServer::authority()).unwrap();
+    let proxy = ForwardProxy::start();
+    let through = |except: Option<&str>| {
+        let (http, https) = (Some(proxy.url()), Some(proxy.url()));
+        let proxies = Proxies { http, https, except: except.map(str::to_owned) };
+        client(Options { ca_file: Some(authorities.clone()), proxies, ..hasty() })
+    };
+    push(&through(None), &layout, &repository(&secure.name(), "a")).await.unwrap();
+    assert!(proxy.asked().contains(&secure.name()), "a tunnel: {:?}", proxy.asked());
+    let to = repository(&plain.name(), "a");
+    push(&client(hasty()), &layout, &to).await.unwrap();
+    // The proxy passes only GET on.
+    let tag = to.tagged("v1-plain".parse().unwrap());
+    through(None).manifest(&tag).await.unwrap();
+    let asked = proxy.asked().len();
+    assert!(proxy.asked().iter().any(|it| it.ends_with("/v2/a/manifests/v1-plain")), "{:?}", proxy.asked());
+    for registry in [&plain, &secure] {
+        push(&through(Some("127.0.0.1")), &layout, &repository(&registry.name(), "b")).await.unwrap();
+    }
+    assert_eq!(proxy.asked().len(), asked, "nobody asked the proxy");
+    let shown =
+        format!("{:?}", Proxies { http: Some("http://me:hunter2@proxy:1".into()), ..Proxies::default() });
+    assert!(shown.contains("proxy:1") && !shown.contains("hunter2"), "{shown}");
 }

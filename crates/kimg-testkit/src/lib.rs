@@ -56,7 +56,7 @@ pub use debian::debian_root;
 pub use kimg_sample as sample;
 pub use layout::{Layout, skopeo_copy, skopeo_inspect, umoci_stack, umoci_unpack};
 pub use real::{Real, debian_plugins, real};
-pub use registry::{DockerRegistry, Misbehaviour, PeerAuth, PeerSetup, RegistryPeer};
+pub use registry::{DockerRegistry, Misbehaviour, PeerAuth, PeerRequest, PeerSetup, RegistryPeer};
 pub use root::{DynamicElf, Root};
 pub use server::{Fault, FolderServer, ForwardProxy};
 pub use tempfile::{TempDir, tempdir};

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use kimg_core::Digest;
 use kimg_image::Descriptor;
 use kimg_layer::BlobStore;
 
 use super::{Part, PushOptions, Release};
+use crate::at_once::at_once;
 use crate::manifests::Place;
 use crate::transport::{Host, MAX_MANIFEST};
 use crate::tree::{Node, Tree};
@@ -160,18 +160,16 @@ impl Client {
 
     /// Asks the registries what is there already.
     async fn look(&self, plan: &mut Plan, options: &PushOptions<'_>) -> Result<(), RegistryError> {
-        let many = self.transport.options.concurrency.max(1);
-        for tag in &mut plan.tags {
-            // One by one: the first of them says whether one may come in at all.
-            tag.found = self.head(&tag.tag).await?;
-        }
+        let many = self.transport.options.concurrency;
+        // The first of them says whether one may come in at all.
+        let (first, others) = plan.tags.split_at(plan.tags.len().min(1));
+        let mut found = at_once(1, first.iter().map(|tag| self.head(&tag.tag))).await?;
+        found.extend(at_once(many, others.iter().map(|tag| self.head(&tag.tag))).await?);
+        plan.tags.iter_mut().zip(found).for_each(|(tag, found)| tag.found = found);
         for work in &mut plan.work {
             let place = Place { transport: &self.transport, host: &work.host, repository: &work.repository };
-            let there: Vec<bool> = stream::iter(&work.nodes)
-                .map(|(node, _)| async move { self.has_manifest(place, node).await })
-                .buffered(many)
-                .try_collect()
-                .await?;
+            let asking = work.nodes.iter().map(|(node, _)| self.has_manifest(place, node));
+            let there = at_once(many, asking).await?;
             for ((node, known), there) in work.nodes.iter_mut().zip(there) {
                 *known = there;
                 if !there {
@@ -179,11 +177,7 @@ impl Client {
                 }
             }
         }
-        let there: Vec<bool> = stream::iter(&plan.blobs)
-            .map(|blob| async move { self.has_blob(blob).await })
-            .buffered(many)
-            .try_collect()
-            .await?;
+        let there = at_once(many, plan.blobs.iter().map(|blob| self.has_blob(blob))).await?;
         plan.blobs.iter_mut().zip(there).for_each(|(blob, there)| blob.there = there);
         for blob in
             plan.blobs.iter().filter(|blob| !blob.there && !blob.store.contains(blob.digest, blob.size))

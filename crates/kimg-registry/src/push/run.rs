@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use kimg_core::Digest;
 
 use super::plan::{Plan, PlannedBlob, PlannedTag, Work};
 use super::{PushOptions, Release};
+use crate::at_once::at_once;
 use crate::manifests::Place;
 use crate::options::ReadBack;
 use crate::progress::{How, Progress, Watch};
@@ -84,10 +84,8 @@ impl Client {
                 None => groups.push(vec![blob]),
             }
         }
-        let mut sending = stream::iter(groups)
-            .map(|group| async move { self.send_group(group, options, watch).await })
-            .buffer_unordered(self.transport.options.concurrency.max(1));
-        while let Some(done) = sending.try_next().await? {
+        let sending = groups.into_iter().map(|group| self.send_group(group, options, watch));
+        for done in at_once(self.transport.options.concurrency, sending).await? {
             for (blob, how) in done {
                 match how {
                     How::There | How::Fetched => pushed.there += 1,
@@ -145,17 +143,14 @@ impl Client {
         let (images, indexes): (Vec<_>, Vec<_>) =
             missing.partition(|node| matches!(node.kind, Kind::Image { .. }));
         pushed.manifests += images.len() + indexes.len();
-        let many = self.transport.options.concurrency.max(1);
-        for (nodes, at_once) in [(images, many), (indexes, 1)] {
-            stream::iter(nodes)
-                .map(|node| async move {
-                    place.put(&node.digest().to_string(), &node.manifest).await?;
-                    watch.tell(&Progress::Manifest(work.repository.at(node.digest())));
-                    Ok::<_, RegistryError>(())
-                })
-                .buffered(at_once)
-                .try_collect::<()>()
-                .await?;
+        let many = self.transport.options.concurrency;
+        for (nodes, at_most) in [(images, many), (indexes, 1)] {
+            let sending = nodes.into_iter().map(|node| async move {
+                place.put(&node.digest().to_string(), &node.manifest).await?;
+                watch.tell(&Progress::Manifest(work.repository.at(node.digest())));
+                Ok(())
+            });
+            at_once(at_most, sending).await?;
         }
         Ok(())
     }
@@ -166,34 +161,25 @@ impl Client {
 
     /// Looks at everything that was not there before; what was there was looked at then.
     async fn read_back(&self, plan: &Plan, watch: &Arc<dyn Watch>) -> Result<(), RegistryError> {
-        let many = self.transport.options.concurrency.max(1);
+        let many = self.transport.options.concurrency;
         let whole = self.transport.options.read_back == ReadBack::Whole;
         let mut count = 0;
         let sent: Vec<_> = plan.blobs.iter().filter(|blob| !blob.there || whole).collect();
         count += sent.len();
-        stream::iter(sent)
-            .map(|blob| async move { self.blob_is_good(blob, whole).await })
-            .buffer_unordered(many)
-            .try_collect::<()>()
-            .await?;
+        at_once(many, sent.into_iter().map(|blob| self.blob_is_good(blob, whole))).await?;
         for work in &plan.work {
             let place = self.place(work);
             let sent: Vec<_> = work.nodes.iter().filter(|(_, there)| !there).map(|(node, _)| node).collect();
             count += sent.len();
-            stream::iter(sent)
-                .map(|node| async move {
-                    let what = work.repository.at(node.digest());
-                    match place.get(&node.digest().to_string()).await? {
-                        Some(found) if found.bytes == node.manifest.bytes => Ok(()),
-                        Some(found) => {
-                            Err(RegistryError::mismatch(what, node.digest(), found.descriptor.digest))
-                        }
-                        None => Err(lost(&what)),
-                    }
-                })
-                .buffer_unordered(many)
-                .try_collect::<()>()
-                .await?;
+            let reading = sent.into_iter().map(|node| async move {
+                let what = work.repository.at(node.digest());
+                match place.get(&node.digest().to_string()).await? {
+                    Some(found) if found.bytes == node.manifest.bytes => Ok(()),
+                    Some(found) => Err(RegistryError::mismatch(what, node.digest(), found.descriptor.digest)),
+                    None => Err(lost(&what)),
+                }
+            });
+            at_once(many, reading).await?;
         }
         watch.tell(&Progress::Compared { count });
         Ok(())
@@ -225,20 +211,22 @@ impl Client {
             }
         }
         may_move(taken, options)?;
-        for (done, planned) in plan.tags.iter().enumerate() {
+        let mut set: Vec<Reference> = Vec::new();
+        let half_done = |set: &[Reference], left: &[PlannedTag], error| RegistryError::HalfDone {
+            moved: set.to_vec(),
+            left: left.iter().map(|planned| planned.tag.clone()).collect(),
+            source: Box::new(error),
+        };
+        for (n, planned) in plan.tags.iter().enumerate() {
             if planned.found != Some(planned.wanted) {
                 match self.set_tag(plan, planned).await {
-                    Ok(()) => pushed.moved += 1,
-                    Err(error) if pushed.moved == 0 => return Err(error),
-                    Err(error) => {
-                        let names = |tags: &[PlannedTag]| tags.iter().map(|it| it.tag.clone()).collect();
-                        return Err(RegistryError::HalfDone {
-                            moved: names(&plan.tags[..done]),
-                            left: names(&plan.tags[done..]),
-                            source: Box::new(error),
-                        });
-                    }
+                    Ok(()) => set.push(planned.tag.clone()),
+                    Err(error) if set.is_empty() => return Err(error),
+                    Err(error) => return Err(half_done(&set, &plan.tags[n..], error)),
                 }
+                let seen = self.is_set(planned).await;
+                seen.map_err(|error| half_done(&set, &plan.tags[n + 1..], error))?;
+                pushed.moved += 1;
             }
             watch.tell(&Progress::Tagged { tag: planned.tag.clone(), digest: planned.wanted });
             pushed.tags.push((planned.tag.clone(), planned.wanted));
@@ -251,9 +239,13 @@ impl Client {
         let work = plan.work.iter().find(|work| work.repository == *tag.repository());
         let node = work.and_then(|work| work.nodes.iter().find(|(node, _)| node.digest() == *wanted));
         let (Some(work), Some((node, _))) = (work, node) else { return Err(lost(tag)) };
-        let place = self.place(work);
-        place.put(&tag.asked_by(), &node.manifest).await?;
-        match place.head(&tag.asked_by()).await? {
+        self.place(work).put(&tag.asked_by(), &node.manifest).await?;
+        Ok(())
+    }
+
+    async fn is_set(&self, planned: &PlannedTag) -> Result<(), RegistryError> {
+        let PlannedTag { tag, wanted, .. } = planned;
+        match self.head(tag).await? {
             Some(found) if found == *wanted => Ok(()),
             Some(found) => Err(RegistryError::mismatch(tag, wanted, found)),
             None => Err(lost(tag)),

@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 
-use super::send::Authority;
+use super::ask::Authority;
 use crate::RegistryError;
 
 /// Manifests and indexes are never larger: 4 MiB, what registries take (OCI distribution-spec, "Pushing Manifests").

@@ -182,4 +182,16 @@ mod tests {
             !is("https://localhost.evil.example/") && !is("https://10.0.0.1/") && !is("https://128.0.0.1/")
         );
     }
+
+    #[tokio::test]
+    async fn a_registry_elsewhere_is_asked_over_tls_and_nothing_else_is_tried() {
+        // Nobody is asked for this: a registry elsewhere could only be met over TLS.
+        let transport = Transport::new(crate::Options::default(), crate::Keychain::anonymous()).unwrap();
+        for name in ["registry.example", "10.0.0.1:5000", "[2001:db8::1]:80"] {
+            let host = transport.meet(name).await.unwrap();
+            assert_eq!((host.base.scheme(), host.is_plain()), ("https", false), "{name}");
+        }
+        let hub = transport.meet(DOCKER_HUB).await.unwrap();
+        assert_eq!(hub.base.as_str(), "https://registry-1.docker.io/");
+    }
 }

@@ -7,10 +7,12 @@
 //! | `challenge` | `WWW-Authenticate` |
 //! | `token` | access tokens, and to whom credentials may be sent |
 //! | `body` | what is sent: bytes, or a part of a file, streamed |
+//! | `ask` | a request before it is made |
 //! | `send` | one request; and the same again as long as that may help |
 //! | `answer` | statuses as errors, bodies within limits |
 
 mod answer;
+mod ask;
 mod body;
 mod challenge;
 mod host;
@@ -28,9 +30,10 @@ use crate::credentials::Keychain;
 use crate::{Options, RegistryError, Repository};
 
 pub(crate) use answer::{MAX_MANIFEST, Received, refused, same_digest};
+pub(crate) use ask::{Ask, Scope};
 pub(crate) use body::{Payload, Sent};
 pub(crate) use host::Host;
-pub(crate) use send::{Ask, Failure, RENEWALS, Scope, wait};
+pub(crate) use send::{Failure, RENEWALS, wait};
 
 /// What all requests share.
 #[derive(Debug)]

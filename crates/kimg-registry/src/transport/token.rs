@@ -15,8 +15,8 @@ use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
 
+use super::ask::{Ask, Authority, Scope};
 use super::challenge::Challenge;
-use super::send::{Ask, Authority, Scope};
 use super::{Host, Payload, Transport, answer};
 use crate::credentials::Credentials;
 use crate::{RegistryError, Repository, Secret};
@@ -108,19 +108,17 @@ impl Transport {
         let url = Url::parse(realm).map_err(|_| wrong("its token service is no address"))?;
         let name = url.host_str().unwrap_or_default();
         let good_scheme = url.scheme() == "https" || (host.is_plain() && url.scheme() == "http");
+        let trusted = self.options.trusted_realms.iter().any(|trusted| trusted == name);
         let same_port = url.port_or_known_default() == host.port();
         let own = name == host.host_name() && (same_port || url.scheme() == "https" && url.port().is_none());
-        if good_scheme
-            && (own
-                || is_relative(host.host_name(), name)
-                || self.options.trusted_realms.iter().any(|t| t == name))
-        {
+        if good_scheme && (own || is_relative(host.host_name(), name) || trusted) {
             return Ok(url);
         }
-        if name == host.host_name() {
-            return Err(wrong("its token service is at another port, or does not speak TLS"));
+        if !good_scheme {
+            return Err(wrong("its token service does not speak TLS"));
         }
-        Err(RegistryError::ForeignRealm { registry: host.name.clone(), host: name.to_owned() })
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Err(RegistryError::ForeignRealm { registry: host.name.clone(), host: format!("{name}{port}") })
     }
 
     async fn issue(

@@ -5,6 +5,7 @@
 //! | `debian` | Debian's `docker-registry`, on a port that the system chooses: plain, with a password, with TLS |
 //! | `peer` | a registry in memory that follows the OCI distribution spec, and what it remembers |
 //! | `script` | what goes wrong, and at which request |
+//! | `faulty` | answers that are wrong, or none |
 //! | `wire` | HTTP/1.1: requests, bodies, answers |
 //! | `routes` | which request does what |
 //! | `uploads` | blobs on their way in |
@@ -21,6 +22,7 @@
 //! ```
 
 mod debian;
+mod faulty;
 mod guard;
 mod peer;
 mod routes;

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use kimg_core::Digest;
 
+use super::faulty::answer;
 use super::guard::{Guard, PeerAuth};
-use super::routes::{respond, rest};
 use super::script::{Misbehaviour, Script};
 use super::store::{Content, Manifest, Store};
 use super::uploads::Uploads;
-use super::wire::{Answer, Body, Carried, Head};
+use super::wire::{Body, Head};
 use crate::server::{Listening, locked};
 
 /// What a registry is like when nothing goes wrong.
@@ -27,8 +27,8 @@ pub struct PeerSetup {
     pub mounts: bool,
     /// Whether it has the referrers API.
     pub referrers: bool,
-    /// Whether it takes blobs in chunks.
-    pub chunks: bool,
+    /// How many chunks of a blob it takes.
+    pub chunks: u64,
     /// Whether it gives parts of blobs.
     pub parts: bool,
     /// Whether it keeps what came of a request that broke off. Debian's `docker-registry` does not.
@@ -45,7 +45,7 @@ impl Default for PeerSetup {
             auth: PeerAuth::Open,
             mounts: true,
             referrers: true,
-            chunks: true,
+            chunks: u64::MAX,
             parts: true,
             keeps_partial: true,
             smallest_chunk: 0,
@@ -84,7 +84,7 @@ pub(super) struct State {
     pub(super) store: Mutex<Store>,
     pub(super) uploads: Mutex<Uploads>,
     pub(super) guard: Mutex<Guard>,
-    script: Mutex<Script>,
+    pub(super) script: Mutex<Script>,
     requests: Mutex<Vec<PeerRequest>>,
     address: Mutex<String>,
     received: AtomicU64,
@@ -99,7 +99,7 @@ impl State {
     }
 
     /// Holds a connection on which nothing more happens.
-    fn hold(&self) {
+    pub(super) fn hold(&self) {
         *locked(&self.stalled.0) += 1;
         self.stalled.1.notify_all();
         for _ in 0..1500 {
@@ -240,14 +240,11 @@ fn serve(stream: &TcpStream, state: &State) {
     let mut reader = BufReader::with_capacity(128 << 10, stream);
     while let Some(head) = Head::read(&mut reader) {
         let fault = locked(&state.script).next();
-        let mut body = Body::new(&head, &mut reader);
+        let uploading = head.path.contains("/blobs/uploads/");
+        let mut body = Body::new(&head, &mut reader, uploading.then_some(&state.received));
         let answer = answer(state, &head, &mut body, fault.as_ref());
         let came = body.read;
         let status = answer.as_ref().map_or(0, |answer| answer.status);
-        let uploading = head.path.contains("/blobs/uploads/");
-        if uploading {
-            state.received.fetch_add(came, Ordering::SeqCst);
-        }
         let Head { method, path, query, headers } = head;
         let only_head = method == "HEAD";
         // Before anything is sent: who has the answer finds the request in the list.
@@ -264,111 +261,4 @@ fn serve(stream: &TcpStream, state: &State) {
         }
     }
     let _ = stream.shutdown(Shutdown::Both);
-}
-
-/// The answer to a request, wrong or not; `None` where the connection ends instead.
-fn answer<R: std::io::BufRead>(
-    state: &State,
-    head: &Head,
-    body: &mut Body<'_, R>,
-    fault: Option<&Misbehaviour>,
-) -> Option<Answer> {
-    use Misbehaviour::{
-        ForeignRealm, Forget, LostAnswer, Redirect, Reset, ResetMidway, Revoke, Stall, StallMidway, Status,
-        Tattle,
-    };
-    let felt = || locked(&state.script).felt += 1;
-    match fault {
-        Some(Reset) => {
-            felt();
-            return None;
-        }
-        Some(Stall) => {
-            felt();
-            state.hold();
-            return None;
-        }
-        Some(Status(status, headers)) => {
-            felt();
-            rest(body)?;
-            let answer = Answer::error(*status, "UNAVAILABLE", "not now");
-            return Some(headers.iter().fold(answer, |answer, (name, value)| answer.with(name, value)));
-        }
-        Some(Redirect(to)) => {
-            felt();
-            rest(body)?;
-            return Some(Answer::new(307).with("Location", to));
-        }
-        Some(ForeignRealm(realm)) => {
-            felt();
-            rest(body)?;
-            let challenge = format!(r#"Bearer realm="{realm}",service="peer""#);
-            return Some(
-                Answer::error(401, "UNAUTHORIZED", "over there").with("WWW-Authenticate", challenge),
-            );
-        }
-        Some(Tattle) => {
-            felt();
-            rest(body)?;
-            let said = head.header("authorization").unwrap_or_default();
-            return Some(Answer::error(400, "NAME_INVALID", &format!("you sent {said}")));
-        }
-        Some(Revoke) => {
-            felt();
-            locked(&state.guard).revoke();
-        }
-        Some(Forget) => {
-            let name = head.path.rsplit('/').next().unwrap_or_default();
-            if locked(&state.uploads).take(name).is_some() {
-                felt();
-            }
-        }
-        _ => {}
-    }
-    let answer = respond(state, head, body, fault);
-    match (fault, answer) {
-        (Some(ResetMidway | StallMidway), answer) => {
-            felt();
-            if fault == Some(&StallMidway) {
-                state.hold();
-            }
-            let _ = answer;
-            None
-        }
-        (Some(LostAnswer), _) => {
-            felt();
-            None
-        }
-        (Some(fault), Some(mut answer)) => {
-            if spoil(&mut answer, fault) {
-                felt();
-            }
-            Some(answer)
-        }
-        (_, answer) => answer,
-    }
-}
-
-/// Makes an answer wrong; gives whether it is another now.
-fn spoil(answer: &mut Answer, fault: &Misbehaviour) -> bool {
-    match fault {
-        Misbehaviour::WrongRange => {
-            let end = answer.header("range").and_then(|range| range.strip_prefix("0-")?.parse::<u64>().ok());
-            end.filter(|end| *end > 0).is_some_and(|end| answer.replace("Range", format!("0-{}", end - 1)))
-        }
-        Misbehaviour::WrongDigest => answer.replace("Docker-Content-Digest", Digest::of("something else")),
-        Misbehaviour::ForeignLocation(to) => answer.replace("Location", to),
-        Misbehaviour::Flip => match &mut answer.body {
-            Carried::Bytes(bytes) if !bytes.is_empty() => {
-                let middle = bytes.len() / 2;
-                bytes[middle] ^= 1;
-                true
-            }
-            _ => false,
-        },
-        Misbehaviour::Cut | Misbehaviour::Drip(_) => answer.length() > 0,
-        Misbehaviour::NoMount => answer.status == 202,
-        Misbehaviour::NoReferrers => answer.status == 404,
-        _ => false,
-    }
 }

@@ -158,7 +158,8 @@ fn patch<R: BufRead>(
         rest(body)?;
         return Some(unknown());
     };
-    if !state.setup.chunks {
+    upload.chunks += 1;
+    if upload.chunks > state.setup.chunks {
         rest(body)?;
         return Some(Answer::error(405, "UNSUPPORTED", "no chunks"));
     }

@@ -13,6 +13,8 @@ pub(super) struct Upload {
     pub(super) repository: String,
     writer: DigestWriter<Spool>,
     pub(super) size: u64,
+    /// Chunks that came.
+    pub(super) chunks: u64,
 }
 
 impl Upload {
@@ -53,7 +55,8 @@ impl Uploads {
         self.count += 1;
         let name = format!("upload-{}", self.count);
         let writer = DigestWriter::new(Spool::Memory(Vec::new()));
-        self.open.insert(name.clone(), Upload { repository: repository.to_owned(), writer, size: 0 });
+        self.open
+            .insert(name.clone(), Upload { repository: repository.to_owned(), writer, size: 0, chunks: 0 });
         name
     }
 

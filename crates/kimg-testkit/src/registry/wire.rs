@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::io::{self, BufRead, Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The head of a request.
@@ -89,13 +90,15 @@ pub(super) struct Body<'a, R> {
     chunked: bool,
     over: bool,
     pub(super) read: u64,
+    /// Is told of each byte as it comes.
+    count: Option<&'a AtomicU64>,
 }
 
 impl<'a, R: BufRead> Body<'a, R> {
-    pub(super) fn new(head: &Head, stream: &'a mut R) -> Self {
+    pub(super) fn new(head: &Head, stream: &'a mut R, count: Option<&'a AtomicU64>) -> Self {
         let chunked = head.is_chunked();
         let left = if chunked { 0 } else { head.length() };
-        Self { stream, left, chunked, over: !chunked && left == 0, read: 0 }
+        Self { stream, left, chunked, over: !chunked && left == 0, read: 0, count }
     }
 
     fn next_chunk(&mut self) -> io::Result<()> {
@@ -130,6 +133,9 @@ impl<R: BufRead> Read for Body<'_, R> {
         }
         self.left -= read as u64;
         self.read += read as u64;
+        if let Some(count) = self.count {
+            count.fetch_add(read as u64, Ordering::SeqCst);
+        }
         self.over = !self.chunked && self.left == 0;
         Ok(read)
     }
