@@ -189,7 +189,7 @@ impl Progress {
             Event::Compressing { layers, .. } => {
                 if self.with(|state| state.doing.is_some_and(|(doing, _, all)| doing == "packing" && all > 0))
                 {
-                    self.done("Pack", "programs that are no daemons");
+                    self.done("Pack", "symbols off, and programs that are no daemons packed");
                 }
                 self.start("compressing", *layers);
             }
