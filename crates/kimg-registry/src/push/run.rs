@@ -41,7 +41,8 @@ impl Client {
     ///
     /// # Errors
     /// As with [`Client::plan`]; [`RegistryError::TagTaken`] if a tag names something else and may not be moved, before
-    /// anything is sent; [`RegistryError::HalfDone`] if setting the tags fails after the first of them.
+    /// anything is sent; [`RegistryError::HalfDone`] if setting the tags fails after the first of them. Where the answer
+    /// to the very first tag is lost each time, that tag may be set: what it names is whole then, too.
     pub async fn push(
         &self,
         release: &Release,
