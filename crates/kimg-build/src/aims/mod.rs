@@ -98,12 +98,13 @@ impl Aims {
     /// How a program is packed when nothing was measured.
     pub fn packing(&self, program: Use) -> Packing {
         let quick = Packing { strip: true, upx: UpxOptions::level(9, false) };
-        match (self.family, self.objective, self.cut, program) {
-            (.., Use { daemon: true, .. }) => Packing::STRIP,
-            (_, Objective::Disk, _, _) => Packing::STRIP_UPX,
-            (Family::Gzip, Objective::Balanced, _, Use { often: true, .. }) => quick,
-            (Family::Zstd, Objective::Pull, Cut::Single, _) => Packing::STRIP,
-            (Family::Zstd, _, _, Use { often: true, .. }) => Packing::STRIP,
+        if program.daemon {
+            return Packing::STRIP;
+        }
+        match (self.family, self.objective) {
+            (Family::Gzip, Objective::Balanced) if program.often => quick,
+            (Family::Zstd, Objective::Pull) if program.often || self.cut == Cut::Single => Packing::STRIP,
+            (Family::Zstd, Objective::Balanced) if program.often => Packing::STRIP,
             _ => Packing::STRIP_UPX,
         }
     }

@@ -56,7 +56,6 @@ pub struct TunedPrograms {
 #[derive(Debug, Serialize)]
 pub struct Way {
     /// `upx --best --lzma`
-    #[serde(serialize_with = "as_text")]
     pub packing: Packing,
     /// What the programs add to what is pulled (gzip), or what their layer comes to (zstd), in bytes.
     pub pulled: u64,
@@ -100,10 +99,6 @@ pub struct TriedCodec {
     pub size: u64,
     /// How long it took.
     pub time: Duration,
-}
-
-fn as_text<S: serde::Serializer>(packing: &Packing, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(packing)
 }
 
 impl Build<'_> {
