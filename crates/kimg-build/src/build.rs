@@ -151,7 +151,7 @@ impl Build<'_> {
 
         let blobs = BlobStore::open(self.cache.blobs())?;
         let options = |image: &Selected, layer: &str| Options {
-            codec: decisions.codec(image.platform, &self.project.variants[image.variant].name, layer),
+            codec: decisions.codec(image.platform, &self.project.variants[image.variant], layer),
             epoch: self.epoch,
             ..Options::default()
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kimg_core::{Digest, Platform};
+use kimg_core::{Digest, Platform, Variant};
 use kimg_layer::Codec;
 use kimg_pack::Packing;
 use kimg_source::Lock;
@@ -16,7 +16,7 @@ use crate::error::BuildError;
 pub struct Decisions {
     aims: Aims,
     packings: BTreeMap<(Platform, Digest), Pinned>,
-    codecs: BTreeMap<(Platform, String, String), Codec>,
+    codecs: BTreeMap<(Platform, String, Option<String>, String), Codec>,
 }
 
 /// How a program is packed, and what has to come of it.
@@ -44,7 +44,8 @@ impl Decisions {
         // A codec that was said as a whole holds for every layer.
         for locked in lock.layers.iter().filter(|locked| locked.aims == wanted && aims.codec.is_none()) {
             let codec = locked.codec.parse().map_err(|e: kimg_layer::CodecError| malformed(e.to_string()))?;
-            let key = (locked.platform, locked.variant.clone(), locked.layer.clone());
+            let (image, variant, layer) = (&locked.image, &locked.variant, &locked.layer);
+            let key = (locked.platform, image.clone(), variant.clone(), layer.clone());
             decisions.codecs.insert(key, codec);
         }
         Ok(decisions)
@@ -56,9 +57,11 @@ impl Decisions {
         self.packings.get(&(platform, program)).copied().unwrap_or_else(default)
     }
 
-    /// How a layer of a variant is compressed.
-    pub fn codec(&self, platform: Platform, variant: &str, layer: &str) -> Codec {
-        let key = (platform, variant.to_owned(), layer.to_owned());
+    /// How a layer of a variant is compressed. Layers that variants share are, in each of them, alike: also where only one
+    /// of them was tuned.
+    pub fn codec(&self, platform: Platform, variant: &Variant, layer: &str) -> Codec {
+        let own = self.aims.own_layer(variant);
+        let key = (platform, variant.image.clone(), own, layer.to_owned());
         self.codecs.get(&key).copied().unwrap_or_else(|| self.aims.codec())
     }
 }
@@ -82,8 +85,9 @@ mod tests {
         let layer = LockedLayer {
             aims,
             platform: Platform::Amd64,
-            variant: "cni".into(),
-            layer: "cni".into(),
+            image: "kubelet".into(),
+            variant: None,
+            layer: "base".into(),
             codec: "gzip:12".into(),
         };
         let mut lock = Lock::new();
@@ -100,8 +104,13 @@ mod tests {
         assert_eq!(bridge, Pinned { packing: Packing::STRIP, result: Some(Digest::of("stripped")) });
         let other = decisions.packing(Platform::Arm64, Digest::of("bridge"), often);
         assert_eq!((other.packing.to_string().as_str(), other.result), ("strip + upx -9", None));
-        assert_eq!(decisions.codec(Platform::Amd64, "cni", "cni").to_string(), "gzip:12");
-        assert_eq!(decisions.codec(Platform::Amd64, "plain", "cni").to_string(), "gzip:9");
+        let all = crate::variants::Variants::built_in().unwrap();
+        let codec = |variant: &str, layer: &str| {
+            let variant = kimg_core::variant::resolve(variant, &all.written).unwrap();
+            decisions.codec(Platform::Amd64, &variant, layer).to_string()
+        };
+        assert_eq!((codec("cni", "base"), codec("plain", "base")), ("gzip:12".into(), "gzip:12".into()));
+        assert_eq!((codec("cni", "cni"), codec("kube-proxy", "base")), ("gzip:9".into(), "gzip:9".into()));
 
         let pull = Aims { objective: crate::aims::Objective::Pull, ..Aims::default() };
         let decisions = Decisions::new(pull, Some(&lock), "kimg.lock").unwrap();

@@ -32,6 +32,7 @@ mod decided;
 use std::fmt;
 use std::str::FromStr;
 
+use kimg_core::Variant;
 use kimg_layer::{Codec, Window};
 use kimg_pack::{Packing, UpxOptions};
 
@@ -120,6 +121,11 @@ impl Aims {
             Family::Gzip => Codec::default(),
             Family::Zstd => Codec::Zstd { level: 19, window: long.then_some(Window::Mib64) },
         }
+    }
+
+    /// The name of a variant whose layers are its own, as the lock has it; nothing where variants share theirs.
+    pub(crate) fn own_layer(&self, variant: &Variant) -> Option<String> {
+        (self.cut == Cut::Single).then(|| variant.name.clone())
     }
 
     /// What tags carry behind everything else: images whose layers not every client reads are never found under the names

@@ -135,14 +135,18 @@ impl Build<'_> {
             })
             .collect();
         for layer in layers.iter().filter(|_| self.project.aims.codec.is_none()) {
-            inputs.lock.layers.extend(layer.variants.iter().map(|variant| LockedLayer {
+            let variants = self.project.variants.iter().filter(|v| layer.variants.contains(&v.name));
+            inputs.lock.layers.extend(variants.map(|variant| LockedLayer {
                 aims: aims.clone(),
                 platform: layer.platform,
-                variant: variant.clone(),
+                image: variant.image.clone(),
+                variant: self.project.aims.own_layer(variant),
                 layer: layer.layer.clone(),
                 codec: layer.codecs[layer.chosen].codec.to_string(),
             }));
         }
+        inputs.lock.layers.sort();
+        inputs.lock.layers.dedup();
         let lock_changed = inputs::write_lock(&self.lock, &inputs.lock)?;
         Ok(Tuned { aims, programs, layers, lock_changed })
     }

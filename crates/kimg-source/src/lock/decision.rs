@@ -30,8 +30,11 @@ pub struct LockedLayer {
     pub aims: String,
     /// The platform of the layer.
     pub platform: Platform,
-    /// The variant that it is a layer of.
-    pub variant: String,
+    /// The image whose variants share it: `kubelet`.
+    pub image: String,
+    /// The variant, where each has its own: with a single layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// Its name.
     pub layer: String,
     /// `zstd:19:window=64MiB`

@@ -306,8 +306,8 @@ impl Lock {
         self.packings.extend(newer.packings.iter().cloned());
         self.layers.retain(|old| {
             !newer.layers.iter().any(|new| {
-                (&new.aims, new.platform, &new.variant, &new.layer)
-                    == (&old.aims, old.platform, &old.variant, &old.layer)
+                (&new.aims, new.platform, &new.image, &new.variant, &new.layer)
+                    == (&old.aims, old.platform, &old.image, &old.variant, &old.layer)
             })
         });
         self.layers.extend(newer.layers.iter().cloned());
