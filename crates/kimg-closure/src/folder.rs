@@ -31,6 +31,8 @@ pub struct FolderRoot {
 struct Seen {
     folders: HashMap<ImagePath, Arc<OwnedFd>>,
     found: HashMap<ImagePath, Option<Found>>,
+    /// What lies below folders that were listed: several patterns of rules look into the same ones.
+    listed: HashMap<ImagePath, Arc<[(ImagePath, Found)]>>,
 }
 
 impl FolderRoot {
@@ -144,12 +146,18 @@ impl Files for FolderRoot {
     }
 
     fn below<'a>(&'a self, folder: &'a ImagePath) -> Box<dyn Iterator<Item = (ImagePath, Found)> + 'a> {
-        let mut all = Vec::new();
-        if let Ok(opened) = self.folder(folder) {
-            Self::list(&opened, folder, 0, &mut all);
-        }
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        Box::new(all.into_iter())
+        let known = self.seen().listed.get(folder).cloned();
+        let all = known.unwrap_or_else(|| {
+            let mut all = Vec::new();
+            if let Ok(opened) = self.folder(folder) {
+                Self::list(&opened, folder, 0, &mut all);
+            }
+            all.sort_by(|a, b| a.0.cmp(&b.0));
+            let all: Arc<[_]> = all.into();
+            self.seen().listed.insert(folder.clone(), all.clone());
+            all
+        });
+        Box::new((0..all.len()).map(move |place| all[place].clone()))
     }
 }
 
