@@ -45,7 +45,7 @@ pub fn read_index(bytes: &[u8], keys: &KeyRing, limits: &Limits) -> Result<Index
 /// Reads an `APKINDEX.tar.gz` that nobody signed, as [`write_index`](crate::write_index) makes it.
 ///
 /// Nothing vouches for what it says: hold every package against a signature of its own, by reading it without an
-/// identity to expect ([`read_package`]). A signature in front is stepped over, not verified.
+/// identity to expect ([`read_package`](crate::read_package)). A signature in front is stepped over, not verified.
 ///
 /// # Errors
 /// As [`read_index`], but for signatures.
