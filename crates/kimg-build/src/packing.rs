@@ -1,5 +1,5 @@
-//! Programs that are not daemons are packed: each unique one once for all images, and never again while
-//! program, packer, options and probe stay the same.
+//! Programs lose their symbols, and those that are no daemons are packed, as [`crate::aims`] or the lock decides: each unique
+//! one once for all images, and never again while program, decision, packer and probe stay the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,6 +66,10 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    pub(crate) fn used(&self) -> Use {
+        Use { daemon: self.daemon, often: self.often }
+    }
+
     pub(crate) fn candidate<'a>(
         &'a self,
         libraries: &'a [(ImagePath, Content)],
@@ -99,8 +103,7 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected], decisions: &Decisions) -
     let runners = if upx.is_some() { Runners::find(&build.search_path) } else { Runners::none() };
     let mut programs = programs(images, settings.minimum_size);
     for program in &mut programs {
-        let how_used = Use { daemon: program.daemon, often: program.often };
-        program.pinned = decisions.packing(program.platform, program.content.digest(), how_used);
+        program.pinned = decisions.packing(program.platform, program.content.digest(), program.used());
     }
 
     let version = upx.as_ref().map(|u| u.version.as_str());

@@ -101,7 +101,7 @@ fn megabytes(bytes: u64) -> f64 {
 fn made(folder: &Path) -> Anything<Layout> {
     let store = BlobStore::open(folder.join("store"))?;
     let layer = |seed: u64, size: usize| -> Anything<ImageLayer> {
-        let content = Content::from_bytes(noise(seed, size));
+        let content = Content::from_bytes(kimg_testkit::noise(seed, size));
         let entry = Entry::file(content, 0o755, Origin::generated("bench"));
         let entries = BTreeMap::from([(ImagePath::new("/file")?, entry)]);
         let options =
@@ -128,17 +128,4 @@ fn made(folder: &Path) -> Anything<Layout> {
     let out = folder.join("out");
     write_layout(&out, &tagged, &store)?;
     Ok(Layout::open(out)?)
-}
-
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
 }

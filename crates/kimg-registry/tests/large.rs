@@ -20,7 +20,7 @@ const REGISTRY: &str = "KIMG_TEST_LARGE_REGISTRY";
 
 /// An image with one layer of so many bytes.
 fn image(store: &BlobStore, size: u64) -> Descriptor {
-    let piece = made::noise(1, 1 << 20);
+    let piece = kimg_testkit::noise(1, 1 << 20);
     let (layer, layer_size) = store
         .put(|out| {
             for _ in 0..size >> 20 {

@@ -108,8 +108,7 @@ fn groups<'a>(
             continue;
         }
         let alone = (aims.family == Family::Gzip).then(|| program.content.digest());
-        let used = Use { daemon: program.daemon, often: program.often };
-        let key = (program.platform, layer_of(images, program), used, alone);
+        let key = (program.platform, layer_of(images, program), program.used(), alone);
         groups.entry(key).or_default().push(program);
     }
     groups

@@ -12,26 +12,12 @@ use kimg_image::{ImageLayer, ImageSpec, Layout, RunConfig, Tagged, assemble, joi
 use kimg_layer::{BlobStore, Codec, Options as LayerOptions};
 use kimg_registry::{Client, Keychain, Options, PushOptions, Pushed, RegistryError, Release, Repository};
 
-/// Bytes that no compressor makes smaller, always the same for a seed.
-pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
-
 /// A layout with these variants, each for three platforms: every image has a base layer of its platform, which all
 /// variants share, and a layer of its own. A layer has about `size` bytes.
 pub(crate) fn layout(folder: &Path, variants: &[&str], size: usize) -> Layout {
     let store = BlobStore::open(folder.join("store")).unwrap();
     let layer = |seed: u64, name: &str| {
-        let content = Content::from_bytes(noise(seed, size));
+        let content = Content::from_bytes(kimg_testkit::noise(seed, size));
         let entry = Entry::file(content, 0o755, Origin::generated("made"));
         let entries = BTreeMap::from([(ImagePath::new(&format!("/{name}")).unwrap(), entry)]);
         let options = LayerOptions { codec: Codec::Gzip { level: 1 }, ..LayerOptions::default() };

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::peer::State;
 use super::script::Misbehaviour;
 use super::store::{Content, Manifest};
+use super::uploads::Upload;
 use super::wire::{Answer, Body, Carried, Head};
 use crate::server::locked;
 
@@ -146,6 +147,11 @@ fn midway(head: &Head, fault: Option<&Misbehaviour>) -> Option<u64> {
     half.then(|| head.length() / 2)
 }
 
+/// An upload that has begun in this repository. Who goes on with it puts it back.
+fn taken(state: &State, repository: &str, name: &str) -> Option<Upload> {
+    locked(&state.uploads).take(name).filter(|upload| upload.repository == repository)
+}
+
 fn patch<R: BufRead>(
     state: &State,
     head: &Head,
@@ -153,8 +159,7 @@ fn patch<R: BufRead>(
     (repository, name): (&str, &str),
     fault: Option<&Misbehaviour>,
 ) -> Outcome {
-    let upload = locked(&state.uploads).take(name).filter(|upload| upload.repository == repository);
-    let Some(mut upload) = upload else {
+    let Some(mut upload) = taken(state, repository, name) else {
         rest(body)?;
         return Some(unknown());
     };
@@ -185,8 +190,7 @@ fn close<R: BufRead>(
     (repository, name): (&str, &str),
     fault: Option<&Misbehaviour>,
 ) -> Outcome {
-    let upload = locked(&state.uploads).take(name).filter(|upload| upload.repository == repository);
-    let Some(mut upload) = upload else {
+    let Some(mut upload) = taken(state, repository, name) else {
         rest(body)?;
         return Some(unknown());
     };
