@@ -130,17 +130,21 @@ impl Walk<'_> {
             }
         }
         let folders = process.folders.clone();
-        let (system, configured) = if object.only_own_folders {
-            let is_system = |folder: &&String| folders.system.contains(folder);
-            (Vec::new(), folders.configured.iter().filter(|f| !is_system(f)).cloned().collect())
-        } else {
-            (folders.system.clone(), folders.configured.clone())
-        };
+        let only_own = object.only_own_folders;
+        let is_system = |path: &str| folders.system.iter().any(|f| path.starts_with(&format!("{f}/")));
         // The settings only tell where ldconfig looked: without its cache the loader knows nothing of them.
-        let cached = folders.cache.is_some();
-        let order = if cached { [&configured, &system] } else { [&system, &configured] };
+        let order = match (&folders.cache, only_own) {
+            (Some(_), _) => vec![&folders.configured, &folders.system],
+            (None, false) => vec![&folders.system, &folders.configured],
+            (None, true) => vec![&folders.configured],
+        };
         for list in order {
             let Some((landings, path)) = self.open_path(list, name, &of, searched)? else { continue };
+            // The cache answers with one file for a name: where that is in a common folder it is put aside, and no
+            // second one is asked for.
+            if only_own && is_system(&path) {
+                return Ok(None);
+            }
             let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
             if !folders.system.contains(&folder) {
                 let loader = process.loader.as_ref().map_or(&of, |(_, loader)| loader);

@@ -323,6 +323,21 @@ fn folders_for_certain_processors_are_passed_over() {
 }
 
 #[test]
+fn a_program_without_common_folders_gets_the_cache_s_one_answer_or_none() {
+    let only_own = Elf { flags_1: 0x800, ..program(&["liba.so"]) };
+    let tree = || {
+        glibc_tree()
+            .elf("/bin/p", &only_own)
+            .data("/etc/ld.so.conf", "/usr/lib/x86_64-linux-gnu\n/opt/lib\n")
+            .data("/etc/ld.so.cache", "x")
+            .elf("/opt/lib/liba.so", &Elf::library(Platform::Amd64))
+    };
+    assert!(tree().files(&["/bin/p"]).contains(&"/opt/lib/liba.so".to_owned()));
+    let shadowed = tree().elf("/usr/lib/x86_64-linux-gnu/liba.so", &Elf::library(Platform::Amd64));
+    assert!(matches!(shadowed.error("/bin/p").problem(), Problem::LibraryMissing { .. }));
+}
+
+#[test]
 fn settings_that_nobody_put_into_the_cache_are_told() {
     let tree = glibc_tree()
         .elf("/bin/p", &program(&["liba.so"]))
