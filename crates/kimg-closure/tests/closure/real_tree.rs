@@ -12,6 +12,7 @@ use kimg_core::{
     Content, ContentSource, DigestWriter, Entry, FileTree, ImagePath, Kind, Origin, Platform, ReadSeek,
 };
 
+use crate::loader::started;
 use crate::trees::path;
 
 /// Says visibly that a test was skipped; with `KIMG_REQUIRE_ALL=1` that is a failure.
@@ -181,7 +182,7 @@ impl Laid {
         if self.emulator.is_some() {
             command.arg("/.emulator");
         }
-        command.args(words).output()
+        started(command.args(words))
     }
 
     /// What the platform's own loader says about a program or plugin: the paths it loads, or its complaint.

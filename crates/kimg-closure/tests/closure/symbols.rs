@@ -15,6 +15,7 @@ use proptest::prelude::*;
 
 use crate::elf_writer::Elf;
 use crate::glibc_loader::{LOADER, this_machine_s_loader};
+use crate::loader::started;
 use crate::real_tree::{packages, skipped};
 use crate::trees::as_roots;
 
@@ -158,7 +159,7 @@ impl Compiled {
 
     /// How the program ends.
     fn run(&self) -> (bool, String) {
-        let output = Command::new("chroot").arg(self.folder.path()).arg("/p").output().unwrap();
+        let output = started(Command::new("chroot").arg(self.folder.path()).arg("/p")).unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
