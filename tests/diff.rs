@@ -211,7 +211,7 @@ fn what_can_not_be_read_is_an_error_with_its_class_and_a_hint() {
     };
     build();
     let refused = |a: &str, b: &str, code| program::failure(&mut diff(folder.path(), a, b), code);
-    assert!(refused("docker://x/y", "a", 2).contains("skopeo copy"));
+    assert!(refused("https://x/y", "a", 2).contains("kimg pull"));
     assert!(refused("oci:a:nonsuch", "a", 13).contains("its tags are"));
     assert!(refused("nowhere", "a", 11).contains("not an OCI image layout"));
     assert!(refused("oci-archive:nowhere.tar", "a", 30).contains("nowhere.tar"));

@@ -10,13 +10,22 @@ use kimg_core::{ImagePath, Platform};
 use crate::commands::audit::AuditArgs;
 use crate::commands::cache::CacheArgs;
 use crate::commands::check::CheckArgs;
+use crate::commands::copy::CopyArgs;
 use crate::commands::diff::DiffArgs;
+use crate::commands::index::IndexArgs;
+use crate::commands::inspect::InspectArgs;
+use crate::commands::login::{LoginArgs, LogoutArgs};
 use crate::commands::matrix::MatrixArgs;
 use crate::commands::needs::NeedsArgs;
 use crate::commands::outdated::OutdatedArgs;
+use crate::commands::publish::PublishArgs;
+use crate::commands::pull::PullArgs;
+use crate::commands::push::PushArgs;
+use crate::commands::registry::{PushingArgs, RegistryArgs, TalkArgs};
 use crate::commands::slim::SlimArgs;
 use crate::commands::tune::TuneArgs;
 use crate::commands::vendor::VendorArgs;
+use crate::commands::verify::VerifyArgs;
 
 /// Small, reproducible, multi-arch images of Kubernetes node software, out of signed Alpine packages.
 #[derive(Debug, Parser)]
@@ -65,6 +74,24 @@ pub(crate) enum Command {
     Cache(CacheArgs),
     /// Write a commented kimg.toml
     Init(InitArgs),
+    /// Build images and push them to a registry: all of them, or none that anybody sees
+    Publish(Box<PublishArgs>),
+    /// Push what is in a layout or archive, with every platform
+    Push(PushArgs),
+    /// Pull an image into a layout or archive, verified, for all platforms or some
+    Pull(PullArgs),
+    /// Copy an image from one repository to another, with every platform
+    Copy(CopyArgs),
+    /// Join images that were pushed by digest, one for each platform, into one index with its tags
+    Index(IndexArgs),
+    /// Verify an image from its index to the last file: sizes, digests, platforms, and that its programs start
+    Verify(Box<VerifyArgs>),
+    /// Show what an image is: platforms, layers, sizes, annotations, and what refers to it
+    Inspect(InspectArgs),
+    /// Keep credentials for a registry
+    Login(LoginArgs),
+    /// Forget them
+    Logout(LogoutArgs),
 }
 
 const BUILD_EXAMPLES: &str = "\
@@ -72,7 +99,8 @@ Examples:
   kimg build --sample --variant cni --arch armv7      without any network, to see how it works
   kimg build --variant cni --arch armv7               from Alpine's mirror
   kimg build                                          every variant and architecture
-  kimg build -r repo -k keys -o type=oci,dest=images  from a folder of packages";
+  kimg build -r repo -k keys -o type=oci,dest=images  from a folder of packages
+  kimg build --push=ghcr.io/acme/kubelet -t latest    and to a registry: as `kimg publish` does";
 
 /// Which images are meant, and what they are made of.
 #[derive(Debug, Args)]
@@ -154,6 +182,19 @@ pub(crate) struct Selection {
     /// How to show what happens, on standard error
     #[arg(long, value_enum, default_value_t = ProgressMode::Auto)]
     pub(crate) progress: ProgressMode,
+}
+
+impl Selection {
+    /// How registries are talked to by a command that also builds.
+    pub(crate) fn talk(&self, registry: &RegistryArgs) -> TalkArgs {
+        TalkArgs {
+            registry: registry.clone(),
+            retry_times: self.retry_times,
+            cache_dir: self.cache_dir.clone(),
+            progress: self.progress,
+            quiet: false,
+        }
+    }
 }
 
 /// `--contents`
@@ -242,17 +283,12 @@ pub(crate) struct AimArgs {
     pub(crate) window: Option<String>,
 }
 
+/// What images are called, and say of themselves.
 #[derive(Debug, Args)]
-pub(crate) struct BuildArgs {
-    #[command(flatten)]
-    pub(crate) selection: Selection,
-
-    /// Where to write: type=oci|oci-archive|docker-archive,dest=PATH (- is standard output); ./out when not given
-    #[arg(short, long = "output", value_name = "OUTPUT")]
-    pub(crate) outputs: Vec<String>,
-
-    #[command(flatten)]
-    pub(crate) aims: AimArgs,
+pub(crate) struct ImageArgs {
+    /// A further tag of every variant: `latest` names plain, and gives `latest-cni` and so on for the others
+    #[arg(short, long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
 
     /// A label of every image
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]
@@ -261,6 +297,33 @@ pub(crate) struct BuildArgs {
     /// An annotation of every manifest and index
     #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) annotations: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+
+    /// Where to write: type=oci|oci-archive|docker-archive,dest=PATH (- is standard output), or
+    /// type=registry,dest=REPOSITORY; ./out when not given
+    #[arg(short, long = "output", value_name = "OUTPUT")]
+    pub(crate) outputs: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) aims: AimArgs,
+
+    #[command(flatten)]
+    pub(crate) images: ImageArgs,
+
+    /// Push the images too, to this repository or the one in kimg.toml; nothing is written here unless -o says so
+    #[arg(long, value_name = "REPOSITORY", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) push: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) pushing: PushingArgs,
+
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
 
     /// How to print the report on standard output
     #[arg(long, value_enum, default_value_t = TextOrJson::Table)]
@@ -363,7 +426,7 @@ pub(crate) struct InitArgs {
     pub(crate) variants: bool,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
+pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as key=value".into()),

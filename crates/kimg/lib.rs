@@ -36,6 +36,15 @@ pub fn main() -> ExitCode {
         Command::Vendor(args) => commands::vendor::run(args),
         Command::Cache(args) => commands::cache::run(args),
         Command::Init(args) => commands::init::run(args),
+        Command::Publish(args) => commands::publish::run(args),
+        Command::Push(args) => commands::push::run(args),
+        Command::Pull(args) => commands::pull::run(args),
+        Command::Copy(args) => commands::copy::run(args),
+        Command::Index(args) => commands::index::run(args),
+        Command::Verify(args) => commands::verify::run(args),
+        Command::Inspect(args) => commands::inspect::run(args),
+        Command::Login(args) => commands::login::login(args),
+        Command::Logout(args) => commands::login::logout(args),
     };
     match result {
         Ok(code) => code,

@@ -147,6 +147,65 @@ impl Progress {
         }
     }
 
+    /// One stage is done.
+    pub(crate) fn stage_done(&self, stage: &str, text: &str) {
+        if self.is_told() {
+            self.bar.finish_and_clear();
+            self.done(stage, text);
+        }
+    }
+
+    /// A line that stands for itself.
+    pub(crate) fn say(&self, text: &str) {
+        if self.is_told() {
+            self.line(text);
+        }
+    }
+
+    /// A line about a step, where no bar shows it.
+    pub(crate) fn detail(&self, text: &str) {
+        if self.mode == ProgressMode::Plain {
+            self.with(|state| state.last_line = Instant::now());
+            self.line(&format!("   {text}"));
+        }
+    }
+
+    /// So many of these are about to be done.
+    pub(crate) fn begin(&self, what: &'static str, count: usize) {
+        if self.is_told() {
+            self.start(what, count);
+        }
+    }
+
+    /// One of them is.
+    pub(crate) fn one_more(&self, what: &str) {
+        if self.is_told() {
+            self.step(what);
+        }
+    }
+
+    /// How far the bytes of one of them are.
+    pub(crate) fn moved(&self, what: &str, done: u64, size: u64) {
+        if self.is_told() {
+            self.transfer(what, done, Some(size));
+        }
+    }
+
+    /// Whether it is told in JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.mode == ProgressMode::Json
+    }
+
+    /// One JSON object for an event, on a line.
+    pub(crate) fn json_line(&self, event: &impl serde::Serialize) {
+        let seconds = self.with(|state| state.begun.elapsed().as_secs_f32());
+        eprintln!("{}", serde_json::json!({ "seconds": seconds, "event": event }));
+    }
+
+    fn is_told(&self) -> bool {
+        !matches!(self.mode, ProgressMode::Quiet | ProgressMode::Json)
+    }
+
     fn told(&self, event: &Event) {
         match event {
             Event::Warned { message } => {
@@ -216,11 +275,7 @@ impl Events for Progress {
     fn event(&self, event: &Event) {
         match self.mode {
             ProgressMode::Quiet => {}
-            ProgressMode::Json => {
-                let seconds = self.with(|state| state.begun.elapsed().as_secs_f32());
-                let line = serde_json::json!({ "seconds": seconds, "event": event });
-                eprintln!("{line}");
-            }
+            ProgressMode::Json => self.json_line(event),
             _ => self.told(event),
         }
     }

@@ -46,6 +46,8 @@ pub struct Build<'a> {
 pub struct Outcome {
     /// The indexes, in the order of the variants, each with its tags.
     pub tagged: Vec<Tagged>,
+    /// For each index, the place of its variant in [`Project::variants`].
+    pub variants: Vec<usize>,
     /// What is to be told.
     pub report: BuildReport,
     /// Whether the lock file was written anew.
@@ -165,12 +167,12 @@ impl Build<'_> {
         let joined = images::join(self.project, built, &images, alpine.as_deref())?;
         self.events.event(&Event::Built { images: images.len(), indexes: joined.len() });
         let report = report::report(self.project, &images, &written, &joined, &packed, &inputs);
-        let tagged: Vec<Tagged> = joined.into_iter().map(|(_, tagged)| tagged).collect();
+        let (variants, tagged): (Vec<usize>, Vec<Tagged>) = joined.into_iter().unzip();
         for output in &self.project.outputs {
             self.write(output, &tagged, &blobs)?;
         }
         let lock_changed = inputs::write_lock(&self.lock, &inputs.lock)?;
-        Ok(Outcome { tagged, report, lock_changed })
+        Ok(Outcome { tagged, variants, report, lock_changed })
     }
 
     fn write(&self, output: &Output, tagged: &[Tagged], blobs: &BlobStore) -> Result<(), BuildError> {
@@ -222,8 +224,11 @@ fn refuse_missing(project: &Project, images: &[Selected]) -> Result<(), BuildErr
     if missing.is_empty() { Ok(()) } else { Err(BuildError::Strict { missing }) }
 }
 
-/// Where fetching happens: two threads are enough to wait.
-pub(crate) fn network() -> Result<tokio::runtime::Runtime, BuildError> {
+/// Where fetching and pushing happen: two threads are enough to wait.
+///
+/// # Errors
+/// A system that has no room for further threads.
+pub fn network() -> Result<tokio::runtime::Runtime, BuildError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

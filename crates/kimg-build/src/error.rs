@@ -54,6 +54,9 @@ pub enum BuildError {
     /// The bytes of a file that lies in the cache.
     #[error(transparent)]
     Content(#[from] kimg_core::ContentError),
+    /// A registry.
+    #[error(transparent)]
+    Registry(#[from] kimg_registry::RegistryError),
     /// The lock.
     #[error(transparent)]
     Lock(#[from] kimg_source::lock::LockError),
@@ -245,6 +248,7 @@ impl Classified for BuildError {
             Self::Variant(e) => e.class(),
             Self::Source(e) => e.class(),
             Self::Content(e) => e.class(),
+            Self::Registry(e) => e.class(),
             Self::Lock(e) => e.class(),
             Self::RolledBack { .. } => ErrorClass::Verification,
             Self::NoProvider { .. }
@@ -271,6 +275,7 @@ impl Classified for BuildError {
             Self::Variant(e) => e.hint(),
             Self::Source(e) => e.hint(),
             Self::Content(e) => e.hint(),
+            Self::Registry(e) => e.hint(),
             Self::Lock(e) => e.hint(),
             Self::RolledBack { .. } => Some(
                 "a mirror that lags behind catches up: try again later, or another `--mirror`; `--rolled-back warn` goes on"

@@ -32,8 +32,8 @@ pub struct Built {
     pub image: Image,
 }
 
-/// The tags of a variant's index: `v1.34.2-cni-alpine3.22`, `v1.34.2-cni`, `v1.34-cni`; those of zstd images end in
-/// `-zstd`, the sample's in `-sample`.
+/// The tags of a variant's index: `v1.34.2-cni-alpine3.22`, `v1.34.2-cni`, `v1.34-cni`, and of further ones like `latest`
+/// what names this variant: `latest-cni`; those of zstd images end in `-zstd`, the sample's in `-sample`.
 ///
 /// A tag of its own for zstd is what every client agrees on: an index with both kinds is one too many for some. podman and
 /// CRI-O choose among entries of one platform by the annotation `io.github.containers.compression.zstd` (containers/image,
@@ -45,6 +45,7 @@ pub fn tags(
     alpine: Option<&str>,
     codec: Option<&str>,
     sample: bool,
+    further: &[String],
 ) -> Vec<String> {
     let suffix = variant.tag_suffix.as_deref().map(|s| format!("-{s}")).unwrap_or_default();
     // `+` is no character of tags.
@@ -55,6 +56,7 @@ pub fn tags(
     }
     tags.push(whole);
     tags.push(format!("{}{suffix}", version.minor_tag()));
+    tags.extend(further.iter().map(|tag| format!("{tag}{suffix}")));
     for tag in &mut tags {
         tag.extend(codec.into_iter().flat_map(|codec| ["-", codec]));
     }
@@ -166,7 +168,8 @@ pub fn join(
             labels.insert(SAMPLE.into(), "true".into());
         }
         let index: MultiArch = kimg_image::join(images, annotations(project, &labels))?;
-        let tags = tags(variant, version, alpine, project.aims.tag_suffix(), project.is_sample());
+        let tags =
+            tags(variant, version, alpine, project.aims.tag_suffix(), project.is_sample(), &project.tags);
         let tags = tags.into_iter().map(|tag| format!("{}:{tag}", variant.image)).collect();
         joined.push((place, Tagged { tags, image: index }));
     }
@@ -237,7 +240,14 @@ mod tests {
         let all = Variants::built_in().unwrap();
         let version = "1.20.2".parse().unwrap();
         let tags_of = |name, alpine, sample| {
-            tags(&kimg_core::variant::resolve(name, &all.written).unwrap(), &version, alpine, None, sample)
+            tags(
+                &kimg_core::variant::resolve(name, &all.written).unwrap(),
+                &version,
+                alpine,
+                None,
+                sample,
+                &[],
+            )
         };
         assert_eq!(
             tags_of("cni", Some("3.15"), false),

@@ -12,9 +12,10 @@
 //!  pack       programs → symbols off, and UPX for those that are no daemons, behind its gate; each unique one once
 //!  layers     deterministic tar, compressed; each unique one once, kept in the cache under its key
 //!  images     config, manifest, index, tags → OCI layout, oci-archive, docker-archive
+//!  publish    which repository each index goes to → a release, pushed whole or not at all
 //!  report     what was resolved, fetched, left out, packed, and how big it became
 //! ```
-//! Data flows down this list only, and nothing below `inputs` reaches the network. Each stage is a module with
+//! Data flows down this list only, and nothing between `inputs` and `publish` reaches the network. Each stage is a module with
 //! one function that takes what the stage before gave; the crates that do the work know nothing of each other:
 //!
 //! | stage | crate |
@@ -24,6 +25,7 @@
 //! | pack | `kimg-pack` |
 //! | layers | `kimg-layer` |
 //! | images | `kimg-image` |
+//! | publish | `kimg-registry` |
 //! | report | `kimg-report` |
 //!
 //! # What is shared, and why nothing is done twice
@@ -97,6 +99,7 @@ pub mod matrix;
 pub mod outdated;
 pub mod packing;
 pub mod project;
+pub mod publish;
 mod report;
 mod rules;
 mod sample;
@@ -109,7 +112,7 @@ pub mod variants;
 mod vendor;
 pub mod wishes;
 
-pub use build::{Build, Outcome};
+pub use build::{Build, Outcome, network};
 pub use error::BuildError;
 pub use events::{Event, Events, Silent};
 pub use inputs::LockUse;

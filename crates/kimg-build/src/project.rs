@@ -1,18 +1,20 @@
 //! What will be built: settings and flags together, checked once, with nothing left open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use kimg_closure::Rules;
 use kimg_core::variant::{self, Contents, Root};
 use kimg_core::{Digest, ImagePath, KubernetesVersion, Platform, Variant};
+use kimg_registry::{NameError, Tag};
 use kimg_source::location::LocationError;
 use kimg_source::program::Program;
 use kimg_source::{Location, vendor};
 
 use crate::aims::{Aims, Cut, Objective};
 use crate::error::BuildError;
+use crate::publish::Destination;
 use crate::rules;
 use crate::settings::{ProgramSettings, RolledBackPolicy, Settings};
 use crate::sources::{self, Packages, branch};
@@ -53,6 +55,8 @@ pub struct Overrides {
     pub window: Option<String>,
     /// `--output`
     pub outputs: Vec<String>,
+    /// `--tag`
+    pub tags: Vec<String>,
     /// `--strict`
     pub strict: bool,
     /// `--label`
@@ -118,6 +122,10 @@ pub struct Project {
     pub aims: Aims,
     /// Where images are written.
     pub outputs: Vec<Output>,
+    /// Further tags, before the suffix of the variant.
+    pub tags: Vec<String>,
+    /// Where images are published, if it was said.
+    pub publish: Option<Destination>,
     /// The last size matrix, which a build over its budget is compared with. It need not be there.
     pub last_matrix: PathBuf,
     /// Whether what is optional has to be there.
@@ -192,6 +200,8 @@ impl Project {
             pack,
             aims,
             outputs,
+            tags: further_tags(settings, flags)?,
+            publish: settings.publish.as_deref().map(destination).transpose()?,
             last_matrix: folder.join(settings.matrix.as_deref().unwrap_or(Path::new("README.matrix.json"))),
             strict: flags.strict || settings.strict.unwrap_or(false),
             labels,
@@ -242,16 +252,17 @@ impl Project {
         Ok(variants)
     }
 
+    /// The platforms that a project has when no flag says which.
+    pub fn known_platforms(settings: &Settings) -> Result<Vec<Platform>, BuildError> {
+        let Some(named) = &settings.architectures else { return Ok(Platform::DEFAULT.to_vec()) };
+        let parsed: Result<Vec<Platform>, _> = named.iter().map(|name| name.parse()).collect();
+        parsed.map_err(|e: kimg_core::PlatformError| BuildError::settings(e.to_string()))
+    }
+
     fn choose_platforms(settings: &Settings, flags: &Overrides) -> Result<Vec<Platform>, BuildError> {
         let mut platforms = flags.platforms.clone();
         if platforms.is_empty() {
-            platforms = match &settings.architectures {
-                None => Platform::DEFAULT.to_vec(),
-                Some(named) => {
-                    let parsed: Result<Vec<Platform>, _> = named.iter().map(|n| n.parse()).collect();
-                    parsed.map_err(|e: kimg_core::PlatformError| BuildError::settings(e.to_string()))?
-                }
-            };
+            platforms = Self::known_platforms(settings)?;
         }
         platforms.sort();
         platforms.dedup();
@@ -294,6 +305,23 @@ impl FromStr for Output {
     fn from_str(text: &str) -> Result<Self, BuildError> {
         parse_output(text)
     }
+}
+
+fn further_tags(settings: &Settings, flags: &Overrides) -> Result<Vec<String>, BuildError> {
+    let mut tags = settings.tags.clone().unwrap_or_default();
+    tags.extend(flags.tags.iter().cloned());
+    let mut known = BTreeSet::new();
+    tags.retain(|tag| known.insert(tag.clone()));
+    for tag in &tags {
+        tag.parse::<Tag>().map_err(|error| {
+            BuildError::settings_hint(error.to_string(), "a tag stands alone here: latest, and no repository")
+        })?;
+    }
+    Ok(tags)
+}
+
+fn destination(typed: &str) -> Result<Destination, BuildError> {
+    typed.parse().map_err(|error: NameError| BuildError::settings(format!("publish: {error}")))
 }
 
 fn parse_output(text: &str) -> Result<Output, BuildError> {

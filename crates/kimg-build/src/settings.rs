@@ -50,6 +50,10 @@ pub struct Settings {
     pub compression: Option<String>,
     /// Where images are written: `type=oci,dest=out`.
     pub output: Option<Vec<String>>,
+    /// Further tags of every variant, such as `latest`: plain gets it as it is, the others with their suffix.
+    pub tags: Option<Vec<String>>,
+    /// The repository that images are published to.
+    pub publish: Option<String>,
     /// The last size matrix, which a build over its budget is compared with: `README.matrix.json` when not said.
     pub matrix: Option<PathBuf>,
     /// Whether what is optional and missing is an error.

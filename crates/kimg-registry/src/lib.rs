@@ -31,7 +31,7 @@
 //! | --- | --- |
 //! | [`Reference`], [`Repository`], [`Tag`] | names, with Docker's defaults |
 //! | [`Keychain`], [`Credentials`], [`Secret`] | who one is, from where Docker and podman keep it; never shown |
-//! | [`Client`] | `push`, `plan`, `pull`, `copy`, `join`, `verify`, `manifest`, `head`, `tags`, `referrers`, `push_referrer` |
+//! | [`Client`] | `push`, `plan`, `pull`, `copy`, `join`, `gather_parts`, `verify`, `manifest`, `head`, `tags`, `referrers`, `push_referrer` |
 //! | [`Release`], [`PushOptions`], [`Plan`], [`Pushed`] | what is pushed together, how, what that would change, what it did |
 //! | [`Journal`] | what an interrupted push leaves for the next one |
 //! | [`Watch`], [`Progress`], [`Tally`] | what is going on, blob by blob and in all |

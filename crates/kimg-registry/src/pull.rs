@@ -92,11 +92,11 @@ impl Client {
         self.push(&release, options, watch).await
     }
 
-    /// Joins images, which were pushed by their digests from different places, into one index, and pushes that. Each part
-    /// is an image, or an index with some. Blobs of parts in other repositories are copied.
+    /// Joins images, which were pushed by their digests from different places, into one index, and pushes that: as
+    /// [`Client::gather_parts`] and [`Client::push`] do.
     ///
     /// # Errors
-    /// As with [`Client::copy`]; two parts for one platform.
+    /// As with both.
     #[expect(clippy::too_many_arguments, reason = "each of them is another thing, and none has a default")]
     pub async fn join(
         &self,
@@ -108,22 +108,60 @@ impl Client {
         options: &PushOptions<'_>,
         watch: Arc<dyn Watch>,
     ) -> Result<Pushed, RegistryError> {
+        let joined = self.gather_parts(parts, annotations, to, spool, &watch).await?;
+        let release = Release::new().add(spool, joined.descriptor, to.clone(), tags);
+        self.push(&release, options, watch).await
+    }
+
+    /// Joins images, which were pushed by their digests from different places, into one index in `spool`, with all that a
+    /// repository lacks of it. Each part is an image, or an index with some. What annotations the parts' indexes agree on,
+    /// the new one has too, beside these: parts of one build become, byte for byte, the index that it would have had.
+    ///
+    /// # Errors
+    /// As with [`Client::copy`]; two parts for one platform.
+    pub async fn gather_parts(
+        &self,
+        parts: &[Reference],
+        annotations: BTreeMap<String, String>,
+        to: &Repository,
+        spool: &BlobStore,
+        watch: &Arc<dyn Watch>,
+    ) -> Result<MultiArch, RegistryError> {
         let mut all = Vec::new();
+        let mut agreed: Option<BTreeMap<String, String>> = None;
         for part in parts {
-            let (_, tree) = self.tree(part, Some(&KNOWN)).await?;
+            let (top, tree) = self.tree(part, Some(&KNOWN)).await?;
+            if let Some(node) = tree.nodes.iter().find(|node| node.digest() == top.digest && top.is_index()) {
+                let own = index_annotations(&node.manifest.bytes);
+                agreed = Some(match agreed {
+                    None => own,
+                    Some(agreed) => agreed.into_iter().filter(|(key, it)| own.get(key) == Some(it)).collect(),
+                });
+            }
             let lacking = self.lacking(&tree, part.repository(), to, spool).await?;
             let wanted = |digest, is_config| is_config || lacking.contains(&digest);
-            self.gather(part.repository(), &tree, spool, wanted, &watch).await?;
+            self.gather(part.repository(), &tree, spool, wanted, watch).await?;
             all.extend(images(&tree, spool)?);
         }
         // The same image by way of two parts is one.
         all.sort_by_key(|image| (image.platform, image.descriptor.digest));
         all.dedup_by_key(|image| image.descriptor.digest);
-        let joined = join(all, annotations)?;
+        let mut agreed = agreed.unwrap_or_default();
+        agreed.extend(annotations);
+        let joined = join(all, agreed)?;
         spool.put_bytes(&joined.bytes)?;
-        let release = Release::new().add(spool, joined.descriptor, to.clone(), tags);
-        self.push(&release, options, watch).await
+        Ok(joined)
     }
+}
+
+/// The annotations of an index (OCI image-spec, image-index.md); none where there are none to read.
+fn index_annotations(bytes: &[u8]) -> BTreeMap<String, String> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        #[serde(default)]
+        annotations: BTreeMap<String, String>,
+    }
+    serde_json::from_slice::<Index>(bytes).map(|index| index.annotations).unwrap_or_default()
 }
 
 /// The images of a tree whose configs are in a store, sorted by platform.

@@ -3,7 +3,8 @@
 use kimg_core::{Digest, ImagePath, Platform};
 use serde::Serialize;
 
-use crate::json;
+use crate::matrix::EntryLayer;
+use crate::{MatrixEntry, SizeMatrix, json};
 
 /// What a build made, from what, and what it could not.
 ///
@@ -155,5 +156,31 @@ impl BuildReport {
     /// As JSON for programs, with a line feed at the end. Sizes are bytes.
     pub fn to_json(&self) -> String {
         json(self)
+    }
+
+    /// The sizes of its images, with the first tag of each.
+    pub fn sizes(&self) -> SizeMatrix {
+        let layer = |layer: &LayerReport| EntryLayer {
+            digest: layer.digest,
+            name: Some(layer.name.clone()),
+            compressed: layer.compressed,
+        };
+        let entry = |image: &ImageReport| MatrixEntry {
+            variant: image.variant.clone(),
+            description: String::new(),
+            tag: image
+                .tags
+                .first()
+                .map_or_else(String::new, |tag| tag.rsplit(':').next().unwrap_or(tag).into()),
+            platform: image.platform,
+            compressed: image.compressed,
+            extracted: image.extracted,
+            digest: image.digest,
+            sample: self.sample,
+            stored_plain: false,
+            layers: image.layers.iter().map(layer).collect(),
+            before: None,
+        };
+        SizeMatrix { entries: self.images.iter().map(entry).collect(), ..SizeMatrix::default() }
     }
 }

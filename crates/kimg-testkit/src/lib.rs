@@ -45,10 +45,11 @@ pub mod server;
 pub mod trace;
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 pub use apk::AlpineRoot;
 pub use broken::RepositoryCopy;
@@ -116,7 +117,26 @@ pub fn run(command: &mut Command) -> String {
 
 /// Runs a program to its end, whatever that is.
 pub fn output(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|error| panic!("{command:?} can't be started: {error}"))
+    until_it_starts(|| command.output())
+        .unwrap_or_else(|error| panic!("{command:?} can't be started: {error}"))
+}
+
+/// Starts a program, again if need be: one that was just written may be held open a moment longer by a child that another
+/// thread has forked. Until that child goes on, the program is busy (`ETXTBSY`).
+pub fn until_it_starts(mut start: impl FnMut() -> io::Result<Output>) -> io::Result<Output> {
+    let mut output = start();
+    for _ in 0..250 {
+        let busy = match &output {
+            Ok(output) => String::from_utf8_lossy(&output.stderr).contains("Text file busy"),
+            Err(error) => error.kind() == io::ErrorKind::ExecutableFileBusy,
+        };
+        if !busy {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        output = start();
+    }
+    output
 }
 
 /// Both outputs of a program as one text.

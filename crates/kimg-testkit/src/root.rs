@@ -11,7 +11,7 @@ use object::Endianness;
 use object::elf::{DT_NEEDED, DT_STRSZ, DT_STRTAB, DynamicTag, FileHeader32, FileHeader64, PT_INTERP};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 
-use crate::{both, find_tool, output, skip, superuser, tool};
+use crate::{both, find_tool, output, skip, superuser, tool, until_it_starts};
 
 /// The emulator's name inside a root, while programs are started there. No package has it.
 const EMULATOR: &str = ".kimg-test-emulator";
@@ -93,13 +93,15 @@ impl Root {
         let mut command = self.command(program)?;
         command.envs(environment.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child =
-            command.spawn().unwrap_or_else(|error| panic!("{command:?} can't be started: {error}"));
-        if let Some(mut stdin) = child.stdin.take() {
-            // A program that ends without reading is judged by its answer, not by the broken pipe.
-            let _ = stdin.write_all(input.as_bytes());
-        }
-        Some(child.wait_with_output().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+        let answered = until_it_starts(|| {
+            let mut child = command.spawn()?;
+            if let Some(mut stdin) = child.stdin.take() {
+                // A program that ends without reading is judged by its answer, not by the broken pipe.
+                let _ = stdin.write_all(input.as_bytes());
+            }
+            child.wait_with_output()
+        });
+        Some(answered.unwrap_or_else(|error| panic!("{command:?}: {error}")))
     }
 
     fn place_emulator(&self) -> bool {

@@ -12,7 +12,7 @@ use kimg_core::ErrorClass;
 use kimg_report::{Column, Table};
 
 use crate::args::Selection;
-use crate::commands::setting::{Setting, progress_mode};
+use crate::commands::setting::{Making, Setting, progress_mode};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::terminal;
@@ -51,7 +51,7 @@ pub(crate) enum FailOn {
 }
 
 pub(crate) fn run(args: &AuditArgs) -> Result<ExitCode, Failure> {
-    let setting = Setting::new(&args.selection, None, None)?;
+    let setting = Setting::new(&args.selection, Making::default(), None)?;
     let progress = Progress::new(progress_mode(args.selection.progress, true));
     let sets = setting.build(&progress).file_sets()?;
     let audits = audit(&setting.project, &sets)?;

@@ -4,6 +4,10 @@ mod found;
 mod look;
 mod text;
 
+pub(crate) use found::Checked;
+pub(crate) use look::at_images;
+pub(crate) use text::list;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -12,6 +16,8 @@ use kimg_build::existing::Input;
 use kimg_core::{ErrorClass, ImagePath};
 
 use crate::args::Selection;
+use crate::commands::registry::{DOCKER, Fetched, RegistryArgs};
+use crate::commands::setting::cache_folder;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -29,12 +35,15 @@ pub(crate) struct CheckArgs {
     programs: Vec<ImagePath>,
 
     /// What exists already, and no variant: the folder of an unpacked root file system, or an image:
-    /// oci:PATH[:TAG], oci-archive:PATH[:TAG], docker-archive:PATH[:NAME], the folder of a layout
+    /// oci:PATH[:TAG], oci-archive:PATH[:TAG], docker-archive:PATH[:NAME], docker://REFERENCE, the folder of a layout
     #[arg(long, value_name = "DIR|IMAGE")]
     root: Option<String>,
 
     #[command(flatten)]
     selection: Selection,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
 
     /// How to print what is found
     #[arg(long, value_enum, default_value_t = CheckFormat::Table)]
@@ -50,10 +59,18 @@ enum CheckFormat {
 }
 
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
-    let checked = match args.root.as_deref().map(str::parse).transpose()? {
+    let cache = || cache_folder(args.selection.cache_dir.as_deref());
+    let platforms = look::wanted(&args.selection);
+    let checked = match args.root.as_deref() {
         None => look::at_variants(&args.selection)?,
-        Some(Input::Folder(folder)) => vec![look::at_folder(&folder, args)?],
-        Some(Input::Image(place)) => look::at_images(&place, args)?,
+        Some(typed) if typed.starts_with(DOCKER) => {
+            let fetched = Fetched::pull(typed, &platforms, &args.selection.talk(&args.registry))?;
+            at_images(&fetched.place, &platforms, &args.programs, &cache()?)?
+        }
+        Some(typed) => match typed.parse()? {
+            Input::Folder(folder) => vec![look::at_folder(&folder, args)?],
+            Input::Image(place) => at_images(&place, &platforms, &args.programs, &cache()?)?,
+        },
     };
     let text = match args.format {
         CheckFormat::Table => text::list(&checked),

@@ -5,16 +5,18 @@ mod pairs;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use kimg_apk::Version;
-use kimg_build::existing::{Place, ReadError};
+use kimg_build::existing::ReadError;
 use kimg_core::{ErrorClass, ImagePath, Platform};
 use kimg_layer::Node;
 use kimg_report::{DiffReport, ImageDiff};
 
 use self::contents::LayerReader;
+use crate::commands::registry::{Images, RegistryArgs};
 use crate::failure::{Failure, classified};
 use crate::terminal;
 
@@ -25,12 +27,14 @@ const EXAMPLES: &str = "\
 Examples:
   kimg diff oci:old oci:out                                       every image that both layouts have
   kimg diff oci:old:kubelet:v1.20.2 oci:out:kubelet:v1.20.3 --arch armv7
-  kimg diff oci-archive:before.tar oci:out --format markdown      for a pull request";
+  kimg diff oci-archive:before.tar oci:out --format markdown      for a pull request
+  kimg diff docker://ghcr.io/acme/kubelet:v1.20.2 oci:out:kubelet:v1.20.2    with what is published";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DiffArgs {
-    /// The first: oci:PATH[:TAG], oci-archive:PATH[:TAG], docker-archive:PATH[:NAME], or the folder of a layout
+    /// The first: oci:PATH[:TAG], oci-archive:PATH[:TAG], docker-archive:PATH[:NAME], docker://REFERENCE, or the folder of
+    /// a layout
     #[arg(value_name = "A")]
     a: String,
 
@@ -45,6 +49,13 @@ pub(crate) struct DiffArgs {
     /// The same in one list: linux/amd64,linux/arm/v7
     #[arg(long = "platform", value_name = "PLATFORMS", value_delimiter = ',')]
     platforms: Vec<Platform>,
+
+    /// Where blobs of images in registries are kept between runs
+    #[arg(long, value_name = "DIR", env = "KIMG_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
 
     /// How to print the differences
     #[arg(long, value_enum, default_value_t = DiffFormat::Table)]
@@ -65,13 +76,16 @@ enum DiffFormat {
 
 pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let wanted: Vec<Platform> = args.architectures.iter().chain(&args.platforms).copied().collect();
-    let (place_a, place_b): (Place, Place) = (args.a.parse()?, args.b.parse()?);
-    let pairs = pairs::pair(&place_a, &place_b, &wanted)?;
+    let talk = args.registry.talk(args.cache_dir.as_deref());
+    let (images_a, images_b) =
+        (Images::find(&args.a, &wanted, &talk)?, Images::find(&args.b, &wanted, &talk)?);
+    let (place_a, place_b) = (&images_a.place, &images_b.place);
+    let pairs = pairs::pair(place_a, place_b, &wanted)?;
     let mut reader = LayerReader::default();
     let mut images = Vec::new();
     for pair in pairs.both {
-        let (a, nodes_a) = reader.contents(&place_a, &pair.a)?;
-        let (b, nodes_b) = reader.contents(&place_b, &pair.b)?;
+        let (a, nodes_a) = reader.contents(place_a, &pair.a)?;
+        let (b, nodes_b) = reader.contents(place_b, &pair.b)?;
         same_nodes(&pair.name, &nodes_a, &nodes_b)?;
         images.push(ImageDiff::between(pair.name, pair.platform, &a, &b, order));
     }

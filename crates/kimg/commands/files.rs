@@ -10,7 +10,7 @@ use kimg_report::{Column, Depth, FileTreeReport, ListedFile, Table};
 use serde_json::{Value, json};
 
 use crate::args::{FilesArgs, Format, TreeBy};
-use crate::commands::setting::{Setting, progress_mode};
+use crate::commands::setting::{Making, Setting, progress_mode};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::terminal;
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &FilesArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::usage("a tree is printed as a table or as JSON")
             .hint("leave `--tree` or `--format` out: the list is there as Markdown and CSV"));
     }
-    let setting = Setting::new(&args.selection, None, None)?;
+    let setting = Setting::new(&args.selection, Making::default(), None)?;
     let progress = Progress::new(progress_mode(args.selection.progress, true));
     let build = setting.build(&progress);
     let mut sets = build.file_sets()?;

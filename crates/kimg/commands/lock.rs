@@ -10,14 +10,14 @@ use kimg_source::Lock;
 use kimg_source::lock::Move;
 
 use crate::args::{Format, LockArgs};
-use crate::commands::setting::{LockTask, Setting, progress_mode};
+use crate::commands::setting::{LockTask, Making, Setting, progress_mode};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::terminal;
 
 pub(crate) fn run(args: &LockArgs) -> Result<ExitCode, Failure> {
     let task = args.update.as_deref().map_or(LockTask::Pin, LockTask::Update);
-    let setting = Setting::new(&args.selection, None, Some(task))?;
+    let setting = Setting::new(&args.selection, Making::default(), Some(task))?;
     let progress = Progress::new(progress_mode(args.selection.progress, false));
     let build = setting.build(&progress);
     let before = match build.lock.path() {

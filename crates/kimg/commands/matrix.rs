@@ -9,9 +9,10 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use fs_err as fs;
 use kimg_build::BuildError;
-use kimg_build::matrix::{self, Depth, Source};
+use kimg_build::matrix::{self, Depth};
 use kimg_report::{Format, Moves, SizeMatrix};
 
+use crate::commands::registry::{Images, RegistryArgs};
 use crate::failure::{Failure, classified};
 use crate::terminal;
 
@@ -34,7 +35,8 @@ pub(crate) struct MatrixArgs {
     #[arg(long = "layout", value_name = "DIR")]
     layouts: Vec<PathBuf>,
 
-    /// Anybody's images: oci:PATH[:TAG], oci-archive:PATH[:TAG], docker-archive:PATH[:NAME]; their layers are read
+    /// Anybody's images: oci:PATH[:TAG], oci-archive:PATH[:TAG], docker-archive:PATH[:NAME], docker://REFERENCE; their layers
+    /// are read
     #[arg(long = "image", value_name = "IMAGE")]
     images: Vec<String>,
 
@@ -63,6 +65,13 @@ pub(crate) struct MatrixArgs {
     /// Write the picture into this file too, and show it below the table
     #[arg(long, value_name = "FILE", requires = "readme")]
     chart: Option<PathBuf>,
+
+    /// Where blobs of images in registries are kept between runs
+    #[arg(long, value_name = "DIR", env = "KIMG_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
 
     /// Write nothing: fail when a file is stale, and say what differs
     #[arg(long, requires = "readme")]
@@ -129,16 +138,22 @@ fn read(args: &MatrixArgs, depth: impl Fn(usize) -> Depth) -> Result<Vec<(String
         read.push((layout.display().to_string(), matrix::of_layout(layout, depth(read.len()))?));
     }
     for image in &args.images {
-        read.push((image.clone(), matrix::of_source(&*matrix::open(image)?, depth(read.len()))?));
+        read.push((image.clone(), of_images(image, args, depth(read.len()))?));
     }
     Ok(read)
+}
+
+/// The matrix of images that a person named, here or in a registry.
+fn of_images(typed: &str, args: &MatrixArgs, depth: Depth) -> Result<SizeMatrix, Failure> {
+    let images = Images::find(typed, &[], &args.registry.talk(args.cache_dir.as_deref()))?;
+    Ok(matrix::of_source(&*matrix::of_place(images.place.clone())?, depth)?)
 }
 
 fn compare(sizes: &mut SizeMatrix, args: &MatrixArgs) -> Result<(), Failure> {
     match &args.since[..] {
         [] => Ok(()),
         [since] => {
-            sizes.compare(&earlier(since, args.readme.as_deref())?, since);
+            sizes.compare(&earlier(since, args)?, since);
             Ok(())
         }
         _ => Err(Failure::usage("sizes are compared with one earlier matrix: give --since once")),
@@ -154,19 +169,19 @@ fn with_earlier(args: &MatrixArgs) -> Result<Vec<(String, SizeMatrix, Option<Siz
     }
     let mut all = Vec::new();
     for (place, (name, sizes)) in read.into_iter().enumerate() {
-        let before = args.since.get(place).map(|since| earlier(since, None)).transpose()?;
+        let before = args.since.get(place).map(|since| earlier(since, args)).transpose()?;
         all.push((name, sizes, before));
     }
     Ok(all)
 }
 
 /// A matrix of another time: a JSON file, or whatever images are read from.
-fn earlier(reference: &str, readme: Option<&Path>) -> Result<SizeMatrix, Failure> {
+fn earlier(reference: &str, args: &MatrixArgs) -> Result<SizeMatrix, Failure> {
     let path = Path::new(reference);
     if !path.is_file() {
-        let source: Box<dyn Source> = matrix::open(reference)?;
-        return Ok(matrix::of_source(&*source, Depth::Sizes)?);
+        return of_images(reference, args, Depth::Sizes);
     }
+    let readme = args.readme.as_deref();
     let same = |own: PathBuf| {
         own == path || own.canonicalize().ok().is_some_and(|own| path.canonicalize().is_ok_and(|p| p == own))
     };

@@ -13,6 +13,7 @@ use kimg_core::{Classified as _, ErrorClass, ImagePath, Platform};
 
 use self::graph::Drawn;
 use self::opened::Opened;
+use crate::commands::registry::RegistryArgs;
 use crate::failure::{Failure, classified};
 use crate::terminal;
 
@@ -33,13 +34,16 @@ pub(crate) struct NeedsArgs {
     file: PathBuf,
 
     /// The folder of an unpacked root file system, or an image: oci:PATH[:TAG], oci-archive:PATH[:TAG],
-    /// docker-archive:PATH[:NAME], the folder of a layout
+    /// docker-archive:PATH[:NAME], docker://REFERENCE, the folder of a layout
     #[arg(long, value_name = "DIR|IMAGE")]
     root: Option<String>,
 
-    /// Where there is room for what is unpacked of an image meanwhile; nothing stays there
+    /// Where there is room for what is unpacked of an image meanwhile, and where blobs that a registry had stay
     #[arg(long, value_name = "DIR", env = "KIMG_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
 
     /// What the root runs on; what the file is for when not given; of an image for several platforms, which of them
     #[arg(long = "arch", value_name = "ARCH")]

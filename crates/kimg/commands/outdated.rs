@@ -10,7 +10,7 @@ use kimg_report::{Column, Table};
 
 use crate::args::{Format, Selection};
 use crate::commands::lock::platforms;
-use crate::commands::setting::{LockTask, Setting, progress_mode};
+use crate::commands::setting::{LockTask, Making, Setting, progress_mode};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::terminal;
@@ -44,7 +44,7 @@ enum FailOn {
 }
 
 pub(crate) fn run(args: &OutdatedArgs) -> Result<ExitCode, Failure> {
-    let setting = Setting::new(&args.selection, None, Some(LockTask::Pin))?;
+    let setting = Setting::new(&args.selection, Making::default(), Some(LockTask::Pin))?;
     let progress = Progress::new(progress_mode(args.selection.progress, false));
     let upstream = (!args.selection.offline).then_some(args.upstream.trim_end_matches('/'));
     let outdated = setting.build(&progress).outdated(upstream)?;

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use kimg_build::settings::FILE_NAME;
 use kimg_build::{Build, Events, LockUse, Overrides, Project, RolledBackPolicy, Settings};
+use kimg_core::Platform;
 use kimg_core::variant::Contents;
+use kimg_layer::BlobStore;
 use kimg_source::{Cache, Fetcher};
 
-use crate::args::{AimArgs, BuildArgs, ContentsArg, ProgressMode, RolledBackArg, Selection};
+use crate::args::{AimArgs, ContentsArg, ImageArgs, ProgressMode, RolledBackArg, Selection};
 use crate::failure::Failure;
 
 /// What a command works with.
@@ -17,6 +19,16 @@ pub(crate) struct Setting {
     fetcher: Fetcher,
     lock: LockUse,
     epoch: Option<u64>,
+    /// Platforms that the project has and this run leaves out.
+    pub(crate) other_platforms: Vec<Platform>,
+}
+
+/// What a command says about the images that it makes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Making<'a> {
+    pub(crate) aims: Option<&'a AimArgs>,
+    pub(crate) images: Option<&'a ImageArgs>,
+    pub(crate) outputs: &'a [String],
 }
 
 /// What a command that is about the lock does with it.
@@ -43,16 +55,7 @@ pub(crate) fn settings(config: Option<&Path>) -> Result<(Settings, PathBuf, bool
 impl Setting {
     pub(crate) fn new(
         selection: &Selection,
-        build: Option<&BuildArgs>,
-        task: Option<LockTask<'_>>,
-    ) -> Result<Self, Failure> {
-        Self::with_aims(selection, build.map(|build| &build.aims), build, task)
-    }
-
-    pub(crate) fn with_aims(
-        selection: &Selection,
-        aims: Option<&AimArgs>,
-        build: Option<&BuildArgs>,
+        making: Making<'_>,
         task: Option<LockTask<'_>>,
     ) -> Result<Self, Failure> {
         let (settings, folder, in_project) = settings(selection.config.as_deref())?;
@@ -75,7 +78,7 @@ impl Setting {
             strict: selection.strict,
             ..Overrides::default()
         };
-        if let Some(aims) = aims {
+        if let Some(aims) = making.aims {
             flags.pack.clone_from(&aims.pack);
             flags.optimize.clone_from(&aims.optimize);
             flags.layers.clone_from(&aims.layers);
@@ -83,12 +86,15 @@ impl Setting {
             flags.window.clone_from(&aims.window);
             flags.compression.clone_from(&aims.compression);
         }
-        if let Some(build) = build {
-            flags.outputs.clone_from(&build.outputs);
-            flags.labels = build.labels.iter().cloned().collect();
-            flags.annotations = build.annotations.iter().cloned().collect();
+        flags.outputs = making.outputs.to_vec();
+        if let Some(images) = making.images {
+            flags.tags.clone_from(&images.tags);
+            flags.labels = images.labels.iter().cloned().collect();
+            flags.annotations = images.annotations.iter().cloned().collect();
         }
         let project = Project::new(&settings, &folder, &flags)?;
+        let mut other_platforms = Project::known_platforms(&settings)?;
+        other_platforms.retain(|platform| !project.platforms.contains(platform));
 
         let lock_path = selection.lock.clone().unwrap_or_else(|| folder.join("kimg.lock"));
         let lock = match task {
@@ -115,6 +121,7 @@ impl Setting {
             fetcher,
             lock,
             epoch: epoch()?,
+            other_platforms,
         })
     }
 
@@ -128,6 +135,11 @@ impl Setting {
             search_path: std::env::var_os("PATH").unwrap_or_default(),
             events,
         }
+    }
+
+    /// Where layers and manifests lie between runs.
+    pub(crate) fn blobs(&self) -> Result<BlobStore, Failure> {
+        Ok(BlobStore::open(self.cache.blobs()).map_err(kimg_registry::RegistryError::from)?)
     }
 
     pub(crate) fn lock_path(&self) -> Option<&Path> {

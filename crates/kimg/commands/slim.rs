@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use kimg_build::existing::Input;
 use kimg_build::project::Output;
 use kimg_build::slim::{Slim, SlimError};
 use kimg_closure::Rules;
@@ -16,6 +15,7 @@ use kimg_layer::Codec;
 use kimg_source::Cache;
 
 use crate::args::TextOrJson;
+use crate::commands::registry::{Images, RegistryArgs};
 use crate::commands::setting::{cache_folder, epoch};
 use crate::failure::{Failure, classified};
 use crate::terminal;
@@ -30,8 +30,8 @@ The config stays as it is. Only what files say is known: look at what the answer
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SlimArgs {
-    /// What is made smaller: oci:PATH[:TAG], oci-archive:PATH[:TAG], docker-archive:PATH[:NAME], or a folder: of a
-    /// layout, or of an unpacked root file system
+    /// What is made smaller: oci:PATH[:TAG], oci-archive:PATH[:TAG], docker-archive:PATH[:NAME], docker://REFERENCE, or
+    /// a folder: of a layout, or of an unpacked root file system
     #[arg(value_name = "IMAGE|DIR")]
     input: String,
 
@@ -71,9 +71,12 @@ pub(crate) struct SlimArgs {
     #[arg(long, value_name = "CODEC", default_value = "gzip")]
     compression: Codec,
 
-    /// Where there is room for what is unpacked meanwhile; nothing stays there
+    /// Where there is room for what is unpacked meanwhile, and where blobs that a registry had stay
     #[arg(long, value_name = "DIR", env = "KIMG_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
 
     /// How to print what stays, what went and what could not be known
     #[arg(long, value_enum, default_value_t = TextOrJson::Table)]
@@ -85,13 +88,15 @@ pub(crate) struct SlimArgs {
 }
 
 pub(crate) fn run(args: &SlimArgs) -> Result<ExitCode, Failure> {
-    let input: Input = args.input.parse()?;
+    let platforms: Vec<Platform> = args.architectures.iter().chain(&args.platforms).copied().collect();
+    let talk = args.registry.talk(args.cache_dir.as_deref());
+    let (input, _fetched) = Images::find_input(&args.input, &platforms, &talk)?;
     let cache = Cache::open(&cache_folder(args.cache_dir.as_deref())?)?;
     let slim = Slim {
         input,
         programs: args.programs.clone(),
         keep: args.keep.clone(),
-        platforms: args.architectures.iter().chain(&args.platforms).copied().collect(),
+        platforms,
         tags: args.tags.clone(),
         outputs: args.outputs.clone(),
         codec: args.compression,

@@ -9,7 +9,7 @@ use kimg_build::tune::{TunedLayer, TunedPrograms};
 use kimg_report::{Column, Table, size};
 
 use crate::args::{AimArgs, Format, Selection};
-use crate::commands::setting::{LockTask, Setting, progress_mode};
+use crate::commands::setting::{LockTask, Making, Setting, progress_mode};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::terminal;
@@ -28,7 +28,11 @@ pub(crate) struct TuneArgs {
 }
 
 pub(crate) fn run(args: &TuneArgs) -> Result<ExitCode, Failure> {
-    let setting = Setting::with_aims(&args.selection, Some(&args.aims), None, Some(LockTask::Pin))?;
+    let setting = Setting::new(
+        &args.selection,
+        Making { aims: Some(&args.aims), ..Making::default() },
+        Some(LockTask::Pin),
+    )?;
     let progress = Progress::new(progress_mode(args.selection.progress, false));
     let tuned = setting.build(&progress).tune()?;
     drop(progress);

@@ -9,7 +9,7 @@ use kimg_report::size;
 use serde_json::json;
 
 use crate::args::{Selection, TextOrJson};
-use crate::commands::setting::{LockTask, Setting, progress_mode};
+use crate::commands::setting::{LockTask, Making, Setting, progress_mode};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
@@ -27,7 +27,7 @@ pub(crate) struct VendorArgs {
 }
 
 pub(crate) fn run(args: &VendorArgs) -> Result<ExitCode, Failure> {
-    let setting = Setting::new(&args.selection, None, Some(LockTask::Pin))?;
+    let setting = Setting::new(&args.selection, Making::default(), Some(LockTask::Pin))?;
     let progress = Progress::new(progress_mode(args.selection.progress, false));
     let done = setting.build(&progress).vendor(&args.folder)?;
     drop(progress);

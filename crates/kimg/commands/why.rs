@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use self::absent::Absence;
 use crate::args::{TextOrJson, WhyArgs};
-use crate::commands::setting::{Setting, progress_mode};
+use crate::commands::setting::{Making, Setting, progress_mode};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
@@ -21,7 +21,7 @@ use crate::progress::Progress;
 const OTHERWISE: u8 = 1;
 
 pub(crate) fn run(args: &WhyArgs) -> Result<ExitCode, Failure> {
-    let setting = Setting::new(&args.selection, None, None)?;
+    let setting = Setting::new(&args.selection, Making::default(), None)?;
     let progress = Progress::new(progress_mode(args.selection.progress, true));
     let build = setting.build(&progress);
     let mut sets = build.file_sets()?;

@@ -195,7 +195,14 @@ impl Source<'_> {
 
     fn find(&self, by: &'static str, blob: &Descriptor) -> Result<Stored, ReadError> {
         let place = self.place.to_string();
-        self.blobs.find(blob.digest).ok_or(ReadError::NoBlob { place, digest: blob.digest, by })
+        let found =
+            self.blobs.find(blob.digest).ok_or(ReadError::NoBlob { place, digest: blob.digest, by })?;
+        if found.size != blob.size {
+            let problem =
+                format!("it says that {} has {} bytes; it has {}", blob.digest, blob.size, found.size);
+            return Err(self.malformed(by, &problem));
+        }
+        Ok(found)
     }
 
     fn json<T: DeserializeOwned>(&self, what: &'static str, blob: &Descriptor) -> Result<T, ReadError> {

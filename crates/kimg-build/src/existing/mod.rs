@@ -2,7 +2,8 @@
 //!
 //! A [`Place`] is where they are, as people write it for skopeo; [`Place::groups`] says what is found there without
 //! reading a layer. [`read_layer`] reads one and holds it against its diff ID; [`Laid`] lays one over what the layers below
-//! it gave, whiteouts applied; [`read_image`] does both for all of them. Nothing is ever unpacked.
+//! it gave, whiteouts applied; [`read_image`] does both for all of them; [`verify`] holds every
+//! byte against its digest. Nothing is ever unpacked.
 
 mod archive;
 mod docker;
@@ -11,6 +12,7 @@ pub mod installed;
 mod layers;
 mod layout;
 mod spool;
+pub mod verify;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -161,6 +163,12 @@ impl Place {
         }
     }
 
+    /// The same place under the name that a person knows it by, such as the reference that it was pulled from.
+    pub fn called(mut self, name: impl Into<String>) -> Self {
+        self.typed = name.into();
+        self
+    }
+
     /// The folder or file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -245,7 +253,7 @@ impl FromStr for Place {
                 None => (kind, rest, None),
             },
             None if typed.contains("://") => {
-                return Err(wrong("copy it first: `skopeo copy --all docker://… oci:FOLDER:TAG`"));
+                return Err(wrong("copy it first: `kimg pull REFERENCE oci:FOLDER`"));
             }
             None if Path::new(typed).is_file() => {
                 return Err(wrong("say what kind of archive it is: oci-archive:PATH or docker-archive:PATH"));
@@ -285,7 +293,7 @@ mod tests {
     fn what_is_no_place_says_what_to_write_instead() {
         use kimg_core::Classified as _;
         for (text, hint) in
-            [("docker://ghcr.io/a/b", "skopeo copy"), ("containers-storage:x", "oci:PATH"), ("oci:", "path")]
+            [("docker://ghcr.io/a/b", "kimg pull"), ("containers-storage:x", "oci:PATH"), ("oci:", "path")]
         {
             let error = text.parse::<Place>().unwrap_err();
             assert!(error.hint().unwrap().contains(hint), "{text}: {error}");

@@ -20,7 +20,7 @@ use crate::existing::ReadError;
 use crate::images::{EXTRACTED, SAMPLE, VARIANT};
 use crate::variants::BUILT_IN;
 
-pub use source::{Source, SourceImage, SourceLayer, layout, open};
+pub use source::{Source, SourceImage, SourceLayer, layout, of_place};
 
 const DESCRIPTION: &str = "org.opencontainers.image.description";
 

@@ -1,7 +1,7 @@
 //! Where images are that are measured.
 //!
 //! [`Source`] is all that the matrix needs to know of a place: which images are there, and the bytes of a layer. Layouts
-//! and archives on this machine are one kind of source; a registry is another that fits behind the same two methods.
+//! and archives on this machine are one; what is in a registry is pulled into a layout first.
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
@@ -98,19 +98,11 @@ impl SourceLayer {
     }
 }
 
-/// The source that a person typed: `oci:PATH[:TAG]`, `oci-archive:PATH[:TAG]`, `docker-archive:PATH[:NAME]`, or the folder
-/// of a layout.
+/// The images of a place.
 ///
 /// # Errors
-/// What is no such place, with what to write instead, and a place that can't be read.
-pub fn open(reference: &str) -> Result<Box<dyn Source>, BuildError> {
-    if reference.starts_with("docker://") {
-        return Err(BuildError::settings_hint(
-            format!("`{reference}`: images in registries can't be measured yet"),
-            format!("copy it first: `skopeo copy --all {reference} oci:copy`, then name `oci:copy`"),
-        ));
-    }
-    let place: Place = reference.parse()?;
+/// A place that can't be read.
+pub fn of_place(place: Place) -> Result<Box<dyn Source>, BuildError> {
     Ok(Box::new(OnDisk { groups: place.groups()?, place }))
 }
 
@@ -125,7 +117,7 @@ pub fn layout(folder: &Path) -> Result<Box<dyn Source>, BuildError> {
             "`kimg build` writes one; `--layout DIR` names another folder",
         ));
     }
-    open(&folder.display().to_string())
+    of_place(folder.display().to_string().parse()?)
 }
 
 /// A layout or an archive on this machine.

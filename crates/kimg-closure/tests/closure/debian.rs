@@ -11,7 +11,6 @@ use kimg_closure::{
 use kimg_core::{ImagePath, Platform};
 
 use crate::glibc_loader::{LOADER, listed, real_path, this_machine_s_loader, walked};
-use crate::loader::started;
 use crate::real_tree::skipped;
 use crate::trees::{as_roots, path};
 
@@ -33,7 +32,7 @@ fn asked(root: &Path, file: &ImagePath) -> (bool, String, BTreeSet<(ImagePath, S
         .arg(root)
         .args([LOADER, file.as_str()]);
     command.args(["LD_TRACE_LOADED_OBJECTS=1", "LD_WARN=yes", "LD_BIND_NOW=yes"]);
-    let output = started(&mut command).unwrap();
+    let output = kimg_testkit::output(&mut command);
     let mut symbols = BTreeSet::new();
     for line in
         String::from_utf8_lossy(&output.stderr).lines().chain(String::from_utf8_lossy(&output.stdout).lines())

@@ -12,7 +12,7 @@ use kimg_closure::{
 use kimg_core::{FileTree, ImagePath, Platform};
 
 use crate::glibc_loader::real_path;
-use crate::loader::{lay_out, started};
+use crate::loader::lay_out;
 use crate::real_tree::{packages, skipped};
 use crate::trees::{as_roots, path};
 
@@ -68,7 +68,7 @@ impl Whole {
         if self.emulated {
             command.arg("/.emulator");
         }
-        let output = started(command.arg(self.loader()).args(["--list", file.as_str()])).unwrap();
+        let output = kimg_testkit::output(command.arg(self.loader()).args(["--list", file.as_str()]));
         let Output { stdout, stderr, .. } = &output;
         let (text, complaint) = (String::from_utf8_lossy(stdout), String::from_utf8_lossy(stderr));
         if complaint.contains("Not a valid dynamic program") {

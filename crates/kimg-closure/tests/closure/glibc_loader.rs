@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::elf_writer::Elf;
-use crate::loader::{lay_out, started};
+use crate::loader::lay_out;
 use crate::real_tree::skipped;
 use crate::trees::{Tree, origin, path};
 
@@ -256,7 +256,7 @@ fn made_up_searches_end_where_glibc_s_own_loader_ends() {
             tree = tree.data("/etc/ld.so.cache", "made by ldconfig");
             cached.set(cached.get() + 1);
         }
-        let output = started(&mut ldd(&root, &tree)).unwrap();
+        let output = kimg_testkit::output(&mut ldd(&root, &tree));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let ours = walked(&tree.needs(&["/opt/bin/p"]));
         if !output.status.success() {

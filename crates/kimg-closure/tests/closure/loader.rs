@@ -2,11 +2,9 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Output};
-use std::time::Duration;
+use std::process::Command;
 
 use kimg_closure::{Problem, Reason};
 use kimg_core::{Content, FileTree, ImagePath, Kind, Platform};
@@ -102,24 +100,6 @@ pub(crate) fn lay_out(tree: &FileTree, root: &Path) {
     }
 }
 
-/// Runs a command to its end. Programs that were just written may be held open a moment longer by a child that another
-/// test's thread has forked; until it goes on, they are busy (`ETXTBSY`).
-pub(crate) fn started(command: &mut Command) -> io::Result<Output> {
-    let mut output = command.output();
-    for _ in 0..100 {
-        let busy = match &output {
-            Ok(output) => String::from_utf8_lossy(&output.stderr).contains("Text file busy"),
-            Err(error) => error.kind() == io::ErrorKind::ExecutableFileBusy,
-        };
-        if !busy {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-        output = command.output();
-    }
-    output
-}
-
 /// The files that the loader opens for the program; `None` when it misses one.
 fn asked(root: &Path, tree: &Tree) -> Option<BTreeSet<ImagePath>> {
     let mut command = Command::new("chroot");
@@ -128,7 +108,7 @@ fn asked(root: &Path, tree: &Tree) -> Option<BTreeSet<ImagePath>> {
         command.env("LD_LIBRARY_PATH", folder.as_str());
     }
     command.arg(root).args(["/lib/ld-musl-x86_64.so.1", "--list", "/opt/bin/p"]);
-    let output = started(&mut command).unwrap();
+    let output = kimg_testkit::output(&mut command);
     assert!(output.status.code().is_some(), "the loader fell: {output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     let found = text.lines().filter_map(|line| line.split_once(" => ")?.1.split(" (").next());

@@ -12,7 +12,6 @@ use kimg_core::{
     Content, ContentSource, DigestWriter, Entry, FileTree, ImagePath, Kind, Origin, Platform, ReadSeek,
 };
 
-use crate::loader::started;
 use crate::trees::path;
 
 /// Says visibly that a test was skipped; with `KIMG_REQUIRE_ALL=1` that is a failure.
@@ -182,7 +181,8 @@ impl Laid {
         if self.emulator.is_some() {
             command.arg("/.emulator");
         }
-        started(command.args(words))
+        command.args(words);
+        kimg_testkit::until_it_starts(|| command.output())
     }
 
     /// What the platform's own loader says about a program or plugin: the paths it loads, or its complaint.

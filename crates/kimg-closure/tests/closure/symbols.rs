@@ -15,7 +15,6 @@ use proptest::prelude::*;
 
 use crate::elf_writer::Elf;
 use crate::glibc_loader::{LOADER, this_machine_s_loader};
-use crate::loader::started;
 use crate::real_tree::{packages, skipped};
 use crate::trees::as_roots;
 
@@ -159,7 +158,7 @@ impl Compiled {
 
     /// How the program ends.
     fn run(&self) -> (bool, String) {
-        let output = started(Command::new("chroot").arg(self.folder.path()).arg("/p")).unwrap();
+        let output = kimg_testkit::output(Command::new("chroot").arg(self.folder.path()).arg("/p"));
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }

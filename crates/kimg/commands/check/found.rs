@@ -12,7 +12,7 @@ const SHOWN: usize = 3;
 
 /// What was looked at in one root file system, and what was found.
 #[derive(Debug, Serialize)]
-pub(super) struct Checked {
+pub(crate) struct Checked {
     /// `plain for linux/amd64`, or the folder.
     pub(super) what: String,
     platform: Platform,
@@ -67,7 +67,7 @@ impl Checked {
     }
 
     /// Whether something does not start, or can't be loaded.
-    pub(super) fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         self.findings.iter().any(|found| found.strong)
     }
 

@@ -16,13 +16,13 @@ use rayon::prelude::*;
 use super::CheckArgs;
 use super::found::{Checked, Found};
 use crate::args::Selection;
-use crate::commands::setting::{Setting, cache_folder, progress_mode};
+use crate::commands::setting::{Making, Setting, progress_mode};
 use crate::failure::{Failure, classified};
 use crate::progress::Progress;
 
 /// Looks at what would be in each image: at nothing that is left out of it, even where the walk saw it.
 pub(super) fn at_variants(selection: &Selection) -> Result<Vec<Checked>, Failure> {
-    let setting = Setting::new(selection, None, None)?;
+    let setting = Setting::new(selection, Making::default(), None)?;
     let progress = Progress::new(progress_mode(selection.progress, true));
     let sets = setting.build(&progress).file_sets()?;
     drop(progress);
@@ -79,8 +79,13 @@ pub(super) fn at_folder(folder: &Path, args: &CheckArgs) -> Result<Checked, Fail
 }
 
 /// Looks at each image of a place, for each platform that is wanted; one after the other, for each needs room for its files.
-pub(super) fn at_images(place: &Place, args: &CheckArgs) -> Result<Vec<Checked>, Failure> {
-    let cache = Cache::open(&cache_folder(args.selection.cache_dir.as_deref())?)?;
+pub(crate) fn at_images(
+    place: &Place,
+    platforms: &[Platform],
+    programs: &[ImagePath],
+    cache_folder: &Path,
+) -> Result<Vec<Checked>, Failure> {
+    let cache = Cache::open(cache_folder)?;
     let groups = place.groups()?;
     let mut checked = Vec::new();
     for group in &groups {
@@ -88,8 +93,8 @@ pub(super) fn at_images(place: &Place, args: &CheckArgs) -> Result<Vec<Checked>,
             ([.., tag], 2..) => tag.clone(),
             _ => place.to_string(),
         };
-        for image in group.chosen(place, &wanted(&args.selection))?.0 {
-            checked.push(at_image(place, image, &name, &args.programs, &cache.scratch())?);
+        for image in group.chosen(place, platforms)?.0 {
+            checked.push(at_image(place, image, &name, programs, &cache.scratch())?);
         }
     }
     Ok(checked)
@@ -114,7 +119,7 @@ fn at_image(
     what.checked(programs, &tree, content)
 }
 
-fn wanted(selection: &Selection) -> Vec<Platform> {
+pub(super) fn wanted(selection: &Selection) -> Vec<Platform> {
     selection.architectures.iter().chain(&selection.platforms).copied().collect()
 }
 

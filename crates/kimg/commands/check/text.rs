@@ -18,7 +18,7 @@ fn by_finding(checked: &[Checked]) -> BTreeMap<(bool, String), Vec<&str>> {
     all
 }
 
-pub(super) fn list(checked: &[Checked]) -> String {
+pub(crate) fn list(checked: &[Checked]) -> String {
     let mut text = String::new();
     for ((weak, sentence), places) in by_finding(checked) {
         let _ = writeln!(text, " {} {sentence}", if weak { "·" } else { "✗" });

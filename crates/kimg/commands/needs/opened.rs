@@ -8,6 +8,7 @@ use kimg_core::{Content, ErrorClass, FileTree, ImagePath, Platform};
 use kimg_source::Cache;
 
 use super::{NeedsArgs, own_platform};
+use crate::commands::registry::Images;
 use crate::commands::setting::cache_folder;
 use crate::failure::Failure;
 
@@ -28,7 +29,9 @@ pub(super) enum Opened {
 impl Opened {
     /// What `--root` names.
     pub(super) fn root(root: &str, args: &NeedsArgs) -> Result<Self, Failure> {
-        match root.parse()? {
+        let talk = args.registry.talk(args.cache_dir.as_deref());
+        let (input, _fetched) = Images::find_input(root, args.architecture.as_slice(), &talk)?;
+        match input {
             Input::Folder(folder) => Self::folder(&folder),
             Input::Image(place) => Self::image(&place, args),
         }
