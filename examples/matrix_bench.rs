@@ -10,15 +10,16 @@
 //! one core over the same bytes: every regular file of the images, each once. Peak memory is the largest resident set
 //! of one process, kimg's or one that it started, as `time` reports it.
 
-#![allow(clippy::cast_precision_loss, reason = "these are figures for people")]
+mod bench;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
-use kimg_core::{Digest, Platform};
-use kimg_testkit::{Layout, Real, TempDir};
+use kimg_core::Platform;
+use kimg_testkit::Layout;
+
+use bench::{Bench, Run, Times, Wanted, layers, mb};
 
 /// Bytes that the earlier way of making these images comes to on the same inputs, compressed and extracted: the whole
 /// Alpine base, whole packages, `upx --best` for kubeadm and the plugins, one gzip -6 layer. It takes 14 minutes an
@@ -38,22 +39,22 @@ fn main() -> Result<ExitCode> {
         ["--pack"] => true,
         _ => bail!("usage: matrix_bench [--pack]"),
     };
-    let Some(bench) = Bench::new()? else { return Ok(ExitCode::SUCCESS) };
+    let Some(bench) = Bench::new(&["gzip"])? else { return Ok(ExitCode::SUCCESS) };
     println!("{} cores, {}", std::thread::available_parallelism()?, bench.kimg.display());
 
-    let cold = bench.build("cold", "cache", &["--pack", "never"], None)?;
-    let warm = bench.build("warm", "cache", &["--pack", "never"], None)?;
-    let gzip = bench.gzip(&cold.layout)?;
+    let cold = bench.build("cold", &wanted("cache", "never"))?;
+    let warm = bench.build("warm", &wanted("cache", "never"))?;
+    let gzip = gzip(&bench, &cold.layout)?;
     println!(
         "\n{:<26}{:>9}{:>9}{:>14}{:>13}{:>9}",
         "", "wall s", "CPU s", "peak memory", "from cache", "× gzip"
     );
-    cold.print("18 images, cold", &gzip);
-    warm.print("18 images, warm", &gzip);
+    print("18 images, cold", &cold, &gzip);
+    print("18 images, warm", &warm, &gzip);
     gzip.print();
     let mut images = cold;
     if pack {
-        images = bench.packed(&gzip)?;
+        images = packed(&bench, &gzip)?;
     }
     println!(
         "\nCompressed / extracted MB, beside the earlier way on the same inputs{}",
@@ -63,157 +64,47 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where things lie.
-struct Bench {
-    real: Real,
-    kimg: PathBuf,
-    folder: TempDir,
-}
-
-/// What `time` says of a run.
-struct Run {
-    wall: f64,
-    processor: f64,
-    /// In MiB.
-    peak: f64,
-    /// Packages, programs and layers taken from the cache, and all of them.
-    cached: (usize, usize),
-    layout: Layout,
-}
-
 /// `gzip -6` over the same bytes.
 struct Gzip {
-    wall: f64,
-    processor: f64,
-    /// In MiB.
-    peak: f64,
+    times: Times,
     files: usize,
     bytes: u64,
 }
 
-impl Bench {
-    fn new() -> Result<Option<Self>> {
-        let Some(real) = kimg_testkit::real() else { return Ok(None) };
-        for tool in ["time", "gzip", "tar"] {
-            if kimg_testkit::tool(tool).is_none() {
-                return Ok(None);
-            }
-        }
-        let own = std::env::current_exe()?;
-        let kimg = own.ancestors().nth(2).map(|profile| profile.join("kimg")).unwrap_or_default();
-        if !kimg.is_file() {
-            bail!("{} is not there: cargo build --release --bin kimg", kimg.display());
-        }
-        // Under target/: /tmp may be memory, and small.
-        let folder = TempDir::new_in(kimg_testkit::workspace().join("target"))?;
-        Ok(Some(Self { real, kimg, folder }))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn build(&self, name: &str, cache: &str, flags: &[&str], path: Option<&str>) -> Result<Run> {
-        let (out, times) = (self.path(&format!("{name}-out")), self.path(&format!("{name}-times")));
-        let mut command = Command::new("time");
-        command.args(["-f", "%e %U %S %M", "-o"]).arg(&times).arg(&self.kimg).arg("build");
-        command.arg("-r").arg(self.real.repo()).arg("-k").arg(self.real.keys());
-        command
-            .arg("--cache-dir")
-            .arg(self.path(cache))
-            .arg("--lock")
-            .arg(self.path(&format!("{name}.lock")));
-        command.arg("-o").arg(format!("type=oci,dest={}", out.display()));
-        command.args(["--compression", "gzip", "--progress", "json", "--format", "json"]).args(flags);
-        if let Some(path) = path {
-            command.env("PATH", path);
-        }
-        let output = command.current_dir(self.folder.path()).output()?;
-        let story = String::from_utf8_lossy(&output.stderr);
-        if !output.status.success() {
-            bail!("kimg build: {}\n{story}", output.status);
-        }
-        let [wall, user, system, peak] = read_times(&times)?;
-        let cached = count_cached(&story);
-        Ok(Run { wall, processor: user + system, peak: peak / 1024.0, cached, layout: Layout::open(out) })
-    }
-
-    /// Cold and warm with packing; UPX's own time is taken by a stand-in before it on the PATH.
-    fn packed(&self, gzip: &Gzip) -> Result<Run> {
-        let Some(upx) = kimg_testkit::tool("upx") else { bail!("no UPX, no packing") };
-        let (folder, log) = (self.path("bin"), self.path("upx-times"));
-        fs_err::create_dir(&folder)?;
-        let time = kimg_testkit::tool("time").context("time is not installed")?;
-        let stand_in = format!(
-            "#!/bin/sh\nexec {} -a -o {} -f '%e %U %S %M' {} \"$@\"\n",
-            time.display(),
-            log.display(),
-            upx.display()
-        );
-        fs_err::write(folder.join("upx"), stand_in)?;
-        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs_err::set_permissions(folder.join("upx"), executable)?;
-        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
-
-        let cold = self.build("packed", "cache-packed", &["--pack", "require"], Some(&path))?;
-        cold.print("18 images packed, cold", gzip);
-        let (mut runs, mut wall, mut processor, mut peak) = (0, 0.0, 0.0, 0.0_f64);
-        for line in fs_err::read_to_string(&log)?.lines() {
-            let [elapsed, user, system, most] = figures(line)?;
-            (runs, wall, processor, peak) =
-                (runs + 1, wall + elapsed, processor + user + system, peak.max(most));
-        }
-        println!(
-            "{:<26}{wall:>9.1}{processor:>9.1}{:>10.0} MiB",
-            format!("  of it UPX, {runs} runs"),
-            peak / 1024.0
-        );
-        self.build("packed-again", "cache-packed", &["--pack", "require"], Some(&path))?
-            .print("18 images packed, warm", gzip);
-        Ok(cold)
-    }
-
-    /// Unpacks every layer once and compresses every file of them once.
-    fn gzip(&self, layout: &Layout) -> Result<Gzip> {
-        let (mut seen, mut files, mut bytes) = (BTreeSet::new(), Vec::new(), 0);
-        for layer in layers(layout) {
-            let folder = self.path("unpacked").join(layer.hex());
-            fs_err::create_dir_all(&folder)?;
-            kimg_testkit::run(
-                Command::new("tar").arg("-xmzf").arg(layout.blob(layer)).arg("-C").arg(&folder),
-            );
-            for file in regular_files(&folder)? {
-                let content = fs_err::read(&file)?;
-                if seen.insert(Digest::of(&content)) {
-                    bytes += content.len() as u64;
-                    files.push(file);
-                }
-            }
-        }
-        let times = self.path("gzip-times");
-        let mut command = Command::new("time");
-        command.args(["-f", "%e %U %S %M", "-o"]).arg(&times).args(["gzip", "-6", "-n", "-c"]).args(&files);
-        let status = command.stdout(std::process::Stdio::null()).status()?;
-        if !status.success() {
-            bail!("gzip: {status}");
-        }
-        let [wall, user, system, peak] = read_times(&times)?;
-        Ok(Gzip { wall, processor: user + system, peak: peak / 1024.0, files: files.len(), bytes })
-    }
+/// Cold and warm with packing; UPX's own time is taken by a stand-in before it on the PATH.
+fn packed(bench: &Bench, gzip: &Gzip) -> Result<Run> {
+    let (path, log) = bench.timed_upx("packed")?;
+    let wanted = || Wanted { search_path: Some(path.clone()), ..wanted("cache-packed", "require") };
+    let cold = bench.build("packed", &wanted())?;
+    print("18 images packed, cold", &cold, gzip);
+    let upx = Times::read_all(&log)?;
+    let runs = upx.len();
+    let Times { wall, processor, peak } = Times::sum(upx);
+    println!("{:<26}{wall:>9.1}{processor:>9.1}{peak:>10.0} MiB", format!("  of it UPX, {runs} runs"));
+    print("18 images packed, warm", &bench.build("packed-again", &wanted())?, gzip);
+    Ok(cold)
 }
 
-impl Run {
-    fn print(&self, name: &str, gzip: &Gzip) {
-        let (hits, all) = self.cached;
-        println!(
-            "{name:<26}{:>9.1}{:>9.1}{:>10.0} MiB{:>13}{:>9.2}",
-            self.wall,
-            self.processor,
-            self.peak,
-            format!("{hits} of {all}"),
-            self.wall / gzip.wall
-        );
-    }
+/// Unpacks every layer once and compresses every file of them once.
+fn gzip(bench: &Bench, layout: &Layout) -> Result<Gzip> {
+    let unpacked = bench.unpack("unpacked", layout)?;
+    let (files, bytes) = bench::unique_files(unpacked.values())?;
+    let mut command = bench.timed("gzip");
+    let (times, _) = bench.times(command.args(["-6", "-n", "-c"]).args(&files).stdout(Stdio::null()))?;
+    Ok(Gzip { times, files: files.len(), bytes })
+}
+
+fn wanted<'a>(cache: &'a str, pack: &str) -> Wanted<'a> {
+    let flags = ["--compression", "gzip", "--pack", pack].map(str::to_owned).to_vec();
+    Wanted { cache, flags, ..Wanted::default() }
+}
+
+fn print(name: &str, run: &Run, gzip: &Gzip) {
+    let (hits, all) = count_cached(&run.story);
+    let Times { wall, processor, peak } = run.times;
+    let ratio = wall / gzip.times.wall;
+    let cached = format!("{hits} of {all}");
+    println!("{name:<26}{wall:>9.1}{processor:>9.1}{peak:>10.0} MiB{cached:>13}{ratio:>9.2}");
 }
 
 impl Gzip {
@@ -221,13 +112,13 @@ impl Gzip {
         println!(
             "{:<26}{:>9.1}{:>9.1}{:>10.0} MiB{:>13}{:>9.2}   {} files, {:.0} MB",
             "gzip -6, one core",
-            self.wall,
-            self.processor,
-            self.peak,
+            self.times.wall,
+            self.times.processor,
+            self.times.peak,
             "",
             1.0,
             self.files,
-            self.bytes as f64 / 1e6
+            mb(self.bytes)
         );
     }
 }
@@ -282,43 +173,4 @@ fn print_sizes(layout: &Layout) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn mb(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
-}
-
-/// The layers of all images, each once.
-fn layers(layout: &Layout) -> BTreeSet<Digest> {
-    let names = layout.names();
-    let manifests = names
-        .iter()
-        .flat_map(|(_, index)| Platform::DEFAULT.map(|platform| layout.manifest(*index, platform)));
-    manifests.flatten().flat_map(|manifest| layout.layers(manifest)).collect()
-}
-
-fn regular_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs_err::read_dir(folder)? {
-            let entry = entry?;
-            match entry.file_type()? {
-                kind if kind.is_dir() => folders.push(entry.path()),
-                kind if kind.is_file() => files.push(entry.path()),
-                _ => {}
-            }
-        }
-    }
-    Ok(files)
-}
-
-/// The line that `time` wrote: wall, user and system seconds, and the peak in KiB.
-fn read_times(file: &Path) -> Result<[f64; 4]> {
-    let written = fs_err::read_to_string(file)?;
-    figures(written.lines().last().unwrap_or_default())
-}
-
-fn figures(line: &str) -> Result<[f64; 4]> {
-    let parsed: Vec<f64> = line.split(' ').map_while(|word| word.parse().ok()).collect();
-    parsed.try_into().map_err(|_| anyhow::anyhow!("`{line}` is no line of figures"))
 }

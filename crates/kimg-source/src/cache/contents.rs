@@ -13,6 +13,9 @@ use kimg_core::{Content, ContentSink, ContentSource, Digest, DigestWriter, Image
 
 use super::presence::Presence;
 
+/// Bytes that are hashed and written at once: a program has megabytes, and each write is a call into the system.
+const AT_ONCE: usize = 128 << 10;
+
 /// Keeps the bytes of files on the disk, each under its digest.
 #[derive(Debug, Clone)]
 pub struct ContentStore {
@@ -60,7 +63,7 @@ impl ContentSink for ContentStore {
     fn store(&mut self, _path: &ImagePath, reader: &mut dyn Read) -> io::Result<Content> {
         let file = tempfile::NamedTempFile::new_in(self.presence.scratch())?;
         let mut writer = DigestWriter::new(file);
-        io::copy(reader, &mut writer)?;
+        io::copy(&mut io::BufReader::with_capacity(AT_ONCE, reader), &mut writer)?;
         let (file, digest, size) = writer.finish();
         let path = self.path(digest);
         if let Some(known) = self.get(digest, size)
