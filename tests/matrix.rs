@@ -253,13 +253,6 @@ fn an_image_that_kimg_did_not_make_is_called_by_its_tag() {
 }
 
 #[test]
-fn a_registry_is_named_with_the_way_around() {
-    let folder = program::folder();
-    let story = program::failure(&mut matrix(folder.path(), &["--image", "docker://ghcr.io/a/b:1"]), 2);
-    assert!(story.contains("skopeo copy --all docker://ghcr.io/a/b:1 oci:copy"), "{story}");
-}
-
-#[test]
 fn changes_since_a_layout_and_since_what_was_kept_of_it_are_the_same() {
     let folder = sample();
     let mut kimg = program::kimg_sample(folder.path(), "build");

@@ -80,6 +80,23 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// As GitHub Actions shows it beside the line that it is about: `::error file=…,line=…::…`.
+    pub(crate) fn to_annotation(&self) -> String {
+        // "Workflow commands for GitHub Actions": these are the characters that would end a value.
+        let value = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+        let property = |text: &str| value(text).replace(':', "%3A").replace(',', "%2C");
+        let place = self.0.place.as_ref().map_or_else(String::new, |at| {
+            format!(" file={},line={},col={}", property(&at.file), at.line, at.column)
+        });
+        let mut text = self.0.lines.join(": ");
+        if let Some(hint) = &self.0.hint {
+            text = format!("{text} ({hint})");
+        }
+        format!("::error{place}::{}", value(&text))
+    }
+}
+
 impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Self {
         let mut failure = classified(&error);
@@ -140,5 +157,12 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[0].starts_with("error: kimg.toml: unknown field `strikt`"), "{text}");
         assert_eq!(lines[1..4], [" --> kimg.toml:2:1", "2 | strikt = true", "  | ^^^^^^"]);
+    }
+
+    #[test]
+    fn an_annotation_is_one_line_at_its_place() {
+        let error = kimg_build::Settings::parse("a,b.toml", "\nstrikt = true\n").unwrap_err();
+        let text = Failure::from(error).to_annotation();
+        assert!(text.starts_with("::error file=a%2Cb.toml,line=2,col=1::") && !text.contains('\n'), "{text}");
     }
 }

@@ -56,6 +56,9 @@ pub fn main() -> ExitCode {
 
 fn report(failure: &Failure) -> ExitCode {
     eprint!("{}", failure.to_text(terminal::color_on_stderr()));
+    if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+        eprintln!("{}", failure.to_annotation());
+    }
     ExitCode::from(failure.exit_code())
 }
 

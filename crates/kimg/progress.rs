@@ -199,7 +199,9 @@ impl Progress {
     /// One JSON object for an event, on a line.
     pub(crate) fn json_line(&self, event: &impl serde::Serialize) {
         let seconds = self.with(|state| state.begun.elapsed().as_secs_f32());
-        eprintln!("{}", serde_json::json!({ "seconds": seconds, "event": event }));
+        // Standard error is not buffered: a line is one write.
+        let line = serde_json::json!({ "seconds": seconds, "event": event }).to_string();
+        eprintln!("{line}");
     }
 
     fn is_told(&self) -> bool {

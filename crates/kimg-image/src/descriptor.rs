@@ -1,6 +1,7 @@
 //! What points to a blob (OCI image-spec, descriptor.md), and the media types.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use kimg_core::{Digest, Platform};
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,18 @@ impl From<Platform> for OciPlatform {
             os: "linux".to_owned(),
             variant: platform.oci_variant().map(str::to_owned),
             other: BTreeMap::new(),
+        }
+    }
+}
+
+impl fmt::Display for OciPlatform {
+    /// `linux/arm/v7`: in kimg's words where it has any.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { os, architecture, variant, .. } = self;
+        match (self.known(), variant) {
+            (Some(known), _) => f.pad(&known.to_string()),
+            (None, Some(variant)) => f.pad(&format!("{os}/{architecture}/{variant}")),
+            (None, None) => f.pad(&format!("{os}/{architecture}")),
         }
     }
 }

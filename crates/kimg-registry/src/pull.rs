@@ -9,7 +9,7 @@ use kimg_layer::BlobStore;
 
 use crate::progress::Watch;
 use crate::push::stored;
-use crate::tree::{Config, Kind, Node, Tree, shown};
+use crate::tree::{Config, Kind, Node, Tree};
 use crate::{Client, PushOptions, Pushed, Reference, RegistryError, Release, Repository, Tag};
 
 /// What was pulled.
@@ -192,7 +192,7 @@ fn image(
     let Some(platform) = written.platform().known() else { return Ok(None) };
     if let Some(said) = node.platform.as_ref().filter(|said| said.known() != Some(platform)) {
         let what = format!("the platform of {}", node.digest());
-        return Err(RegistryError::mismatch(what, shown(said), platform));
+        return Err(RegistryError::mismatch(what, said, platform));
     }
     Ok(Some(Image {
         platform,

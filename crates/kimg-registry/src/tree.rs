@@ -125,7 +125,7 @@ impl Tree {
                                 if child.is_manifest()
                                     && !platform.known().is_some_and(|it| wanted.contains(&it)) =>
                             {
-                                left_out.insert(shown(platform));
+                                left_out.insert(platform.to_string());
                             }
                             _ => next.push(child.clone()),
                         }
@@ -181,18 +181,6 @@ impl Tree {
         }
         Ok(blobs)
     }
-}
-
-/// A platform in words, known or not.
-pub(crate) fn shown(platform: &OciPlatform) -> String {
-    let OciPlatform { os, architecture, variant, .. } = platform;
-    platform.known().map_or_else(
-        || match variant {
-            Some(variant) => format!("{os}/{architecture}/{variant}"),
-            None => format!("{os}/{architecture}"),
-        },
-        |known| known.to_string(),
-    )
 }
 
 /// The config of an image, whatever is in it (OCI image-spec, config.md).

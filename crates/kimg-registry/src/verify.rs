@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use crate::at_once::at_once;
 use crate::manifests::Place;
 use crate::progress::{How, Progress, Watch};
-use crate::tree::{Config, Kind, Node, shown};
+use crate::tree::{Config, Kind, Node};
 use crate::{Client, Reference, RegistryError};
 
 /// What was verified, and what was found.
@@ -158,9 +158,9 @@ fn image(
         }
     };
     let own = config.platform();
-    platforms.push(shown(&own));
-    if let Some(said) = node.platform.as_ref().filter(|said| shown(said) != shown(&own)) {
-        let problem = format!("its index says {}, its config {}", shown(said), shown(&own));
+    platforms.push(own.to_string());
+    if let Some(said) = node.platform.as_ref().filter(|said| said.to_string() != own.to_string()) {
+        let problem = format!("its index says {said}, its config {own}");
         findings.push(Finding { digest: node.digest(), problem });
     }
     let (found, expected) = (config.rootfs.diff_ids.len(), layers.len());

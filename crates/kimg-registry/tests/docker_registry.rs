@@ -271,7 +271,7 @@ async fn a_registry_behind_tls_is_trusted_with_its_authority_only() {
     let layout = layout(folder.path(), &["plain"], 1000);
     let to = repository(&registry.name(), "acme/kubelet");
     let error = push(&client(hasty()), &layout, &to).await.unwrap_err();
-    assert!(!matches!(error.class(), ErrorClass::Usage), "{error}");
+    assert_eq!(error.class(), ErrorClass::Network, "{error}");
     let authorities = folder.path().join("ca.crt");
     fs_err::write(&authorities, FolderServer::authority()).unwrap();
     let trusting = client(Options { ca_file: Some(authorities), ..hasty() });

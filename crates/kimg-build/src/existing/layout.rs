@@ -150,6 +150,11 @@ impl Source<'_> {
         if said.is_some_and(|platform| platform.os == "unknown") {
             return Ok(());
         }
+        // Some of an index's platforms may have been left where they were: `kimg pull --arch`.
+        if let Some(platform) = said.filter(|_| depth > 0 && self.blobs.find(descriptor.digest).is_none()) {
+            group.others.push(format!("{platform} (not here)"));
+            return Ok(());
+        }
         let manifest: Manifest = self.json("manifest", descriptor)?;
         if !is_config(&manifest.config) {
             return Ok(());
@@ -159,7 +164,7 @@ impl Source<'_> {
             Config::deserialize(&whole).map_err(|error| self.malformed("config", &error.to_string()))?;
         let platform = said.cloned().unwrap_or_else(|| config.platform());
         let Some(known) = platform.known() else {
-            group.others.push(format!("{}/{}", platform.os, platform.architecture));
+            group.others.push(platform.to_string());
             return Ok(());
         };
         group.images.push(FoundImage {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::ask::Authority;
 use crate::RegistryError;
+use crate::reference::DOCKER_HUB;
 
 /// Manifests and indexes are never larger: 4 MiB, what registries take (OCI distribution-spec, "Pushing Manifests").
 pub(crate) const MAX_MANIFEST: u64 = 4 << 20;
@@ -120,11 +121,20 @@ pub(crate) fn same_digest(received: &Received, digest: Digest, what: &str) -> Re
     }
 }
 
+/// The registry at an address, as references call it.
+fn name_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("the registry");
+    match (host, url.port()) {
+        ("registry-1.docker.io", _) => DOCKER_HUB.to_owned(),
+        (host, Some(port)) => format!("{host}:{port}"),
+        (host, None) => host.to_owned(),
+    }
+}
+
 /// The error that a status stands for, with what the registry says about it.
 pub(crate) async fn refused(received: Received, doing: &str) -> RegistryError {
     let status = received.status.as_u16();
-    let (registry, authority) =
-        (received.url().host_str().unwrap_or("the registry").to_owned(), received.authority.clone());
+    let (registry, authority) = (name_of(received.url()), received.authority.clone());
     let body = received.bytes(MAX_REFUSAL, doing).await.unwrap_or_default();
     let said = said(&body, authority.as_ref());
     let doing = doing.to_owned();

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::Url;
+use reqwest::{StatusCode, Url};
 use tokio::sync::Mutex;
 
 use super::challenge::{Challenge, challenge};
@@ -57,7 +57,17 @@ impl Transport {
         };
         match probe(&secure).await {
             Ok(answer) => Ok(met(secure, challenge(answer.headers()))),
-            Err(_) => Ok(met(address("http")?, None)),
+            Err(error) => {
+                let plain = address("http")?;
+                match probe(&plain).await {
+                    // Who speaks TLS only says so, and what is wrong with its certificate is what counts.
+                    Ok(answer) if answer.status() == StatusCode::BAD_REQUEST => {
+                        Err(answer::network(&format!("asking {name}"), error))
+                    }
+                    Ok(answer) => Ok(met(plain, challenge(answer.headers()))),
+                    Err(_) => Ok(met(plain, None)),
+                }
+            }
         }
     }
 }

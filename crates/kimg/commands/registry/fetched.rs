@@ -26,6 +26,8 @@ pub(crate) struct Fetched {
     /// Where its files are, under the name that was typed.
     pub(crate) place: Place,
     _folder: tempfile::TempDir,
+    /// Its scratch folder goes with it.
+    _cache: Cache,
 }
 
 impl Fetched {
@@ -49,7 +51,7 @@ impl Fetched {
         };
         write_layout(&layout, &[Tagged { tags: vec![tag], image: pulled.image }], &blobs)?;
         let place: Place = format!("oci:{}", layout.display()).parse()?;
-        Ok(Self { place: place.called(typed), _folder: folder })
+        Ok(Self { place: place.called(typed), _folder: folder, _cache: cache })
     }
 }
 

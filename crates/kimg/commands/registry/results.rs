@@ -1,7 +1,6 @@
 //! What is left of a push: `reference@digest` lines, the files that buildx's and skopeo's users know, and what GitHub
 //! Actions wants to be told.
 
-use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -170,11 +169,12 @@ fn json_text(value: &impl Serialize) -> Result<String, Failure> {
 fn to_github(entries: &[Entry]) -> Result<(), Failure> {
     let (Some(path), Some(first)) = (variable("GITHUB_OUTPUT"), entries.first()) else { return Ok(()) };
     let all = serde_json::to_string(&metadata(entries)).map_err(std::io::Error::from)?;
-    let references: BTreeSet<String> = entries.iter().flat_map(Entry::lines).collect();
     let end = "kimg_end_of_references";
-    let references: String = references.into_iter().map(|line| line + "\n").collect();
-    let text =
-        format!("digest={}\nmetadata={all}\nreferences<<{end}\n{references}{end}\n", first.descriptor.digest);
+    let text = format!(
+        "digest={}\nmetadata={all}\nreferences<<{end}\n{}{end}\n",
+        first.descriptor.digest,
+        lines(entries)
+    );
     append(Path::new(&path), &text)
 }
 
