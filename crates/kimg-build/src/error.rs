@@ -180,6 +180,9 @@ pub enum BuildError {
     /// What should be a size matrix.
     #[error(transparent)]
     Matrix(#[from] kimg_report::RecordError),
+    /// A registry that is used as cache.
+    #[error(transparent)]
+    Registry(#[from] kimg_registry::RegistryError),
 }
 
 /// A time in seconds since 1970 as a person reads it.
@@ -262,6 +265,7 @@ impl Classified for BuildError {
             Self::OverBudget { .. } => ErrorClass::OverBudget,
             Self::Existing(e) => e.class(),
             Self::Matrix(e) => e.class(),
+            Self::Registry(e) => e.class(),
         }
     }
 
@@ -297,6 +301,7 @@ impl Classified for BuildError {
             ),
             Self::Existing(e) => e.hint(),
             Self::Matrix(e) => e.hint(),
+            Self::Registry(e) => e.hint(),
             _ => None,
         }
     }

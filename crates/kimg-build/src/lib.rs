@@ -31,7 +31,7 @@
 //! Every file's bytes lie once in the cache under their digest; a tree only names them. What a stage makes is
 //! kept there under a key that names everything it follows from: an unpacked package under its identity, a
 //! packed program under program, packer and options, a layer under its entries, codec and format. A second run
-//! finds all of them and writes nothing but the layout.
+//! finds all of them and writes nothing but the layout; and so does another machine, by way of [`shared_cache`].
 //!
 //! # How layers are cut
 //!
@@ -48,6 +48,7 @@
 //!
 //! # Beside the pipeline
 //!
+//! [`shared_cache`] lets machines take layers and packed programs over from each other by way of a registry.
 //! [`budget`] refuses images that became too large, before any is written, and tells what grew; [`matrix`] measures
 //! images that exist. [`existing`] reads images that were made before, by whomever; [`slim`] makes a smaller image out of any of them, or of a
 //! folder with a root file system, by the same closure, layers and outputs.
@@ -102,6 +103,7 @@ mod rules;
 mod sample;
 pub mod select;
 pub mod settings;
+pub mod shared_cache;
 pub mod slim;
 pub mod sources;
 pub mod tune;

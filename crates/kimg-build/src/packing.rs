@@ -15,6 +15,7 @@ use crate::build::Build;
 use crate::error::BuildError;
 use crate::events::Event;
 use crate::select::Selected;
+use crate::shared_cache::{SharedCache, WantedProgram};
 
 /// What became of one program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,24 @@ pub struct Packed {
 struct Kept {
     packed: Option<(Digest, u64)>,
     verdict: String,
+}
+
+impl Kept {
+    fn of(outcome: &Outcome) -> Self {
+        Self {
+            packed: match outcome {
+                Outcome::Packed { content, .. } => Some((content.digest(), content.size())),
+                Outcome::Plain { .. } => None,
+            },
+            verdict: match outcome {
+                Outcome::Packed { started, packing, .. } if packing.upx.is_none() => {
+                    format!("without symbols; {started}")
+                }
+                Outcome::Packed { started, .. } => started.to_string(),
+                Outcome::Plain { why } => why.to_string(),
+            },
+        }
+    }
 }
 
 /// A program of an image that is large enough to ask how it is packed.
@@ -90,8 +109,14 @@ impl Program {
     }
 }
 
-/// Packs the roots of all images that may be packed, and puts the packed ones into the trees.
-pub fn pack(build: &Build<'_>, images: &mut [Selected], decisions: &Decisions) -> Result<Packed, BuildError> {
+/// Packs the roots of all images that may be packed, and puts the packed ones into the trees. What shared caches have is
+/// taken over from there.
+pub fn pack(
+    build: &Build<'_>,
+    images: &mut [Selected],
+    decisions: &Decisions,
+    shared: Option<&SharedCache>,
+) -> Result<Packed, BuildError> {
     let settings = Settings { mode: build.project.pack, ..Settings::default() };
     let upx = match settings.mode {
         Mode::Never => None,
@@ -108,8 +133,10 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected], decisions: &Decisions) -
 
     let version = upx.as_ref().map(|u| u.version.as_str());
     let mut unique: BTreeMap<Digest, &Program> = BTreeMap::new();
+    // What holds on every machine.
+    let inner = |p: &Program| kimg_pack::key(&p.candidate(&[], &runners), version, &settings);
     let key = |p: &Program| {
-        let inner = kimg_pack::key(&p.candidate(&[], &runners), version, &settings);
+        let inner = inner(p);
         // What could not be started is asked again where it can be.
         let started = runners.can_start(p.platform);
         Digest::of(format!("{inner} {} {started}", settings.mode))
@@ -128,13 +155,46 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected], decisions: &Decisions) -
             None => todo.push((key, program)),
         }
     }
+    let facts = MemoryFacts::default();
+    // Data that rules bring is not needed to see whether a program starts.
+    let rules = Rules::none();
+    if let Some(shared) = shared {
+        let wanted = todo.iter().filter(|(_, program)| program.pinned.packing.upx.is_some());
+        let wanted: Vec<_> = wanted
+            .map(|(key, program)| WantedProgram {
+                key: inner(program),
+                name: format!("{} for {}", program.path, program.platform),
+                plain: program.content.size(),
+                pinned: program.pinned.result,
+                program: (*key, *program),
+            })
+            .collect();
+        let taken = if let Some(upx) = &upx {
+            let gate = |(_, program): &(Digest, &Program), packed: &Content| {
+                let libraries = libraries(&images[program.image], program, &rules, &facts);
+                let candidate = program.candidate(&libraries, &runners);
+                let mut sink = build.cache.contents();
+                kimg_pack::accept(&candidate, packed, upx, &settings, &build.cache.scratch(), &mut sink)
+            };
+            shared.programs(&wanted, &gate, &build.cache, build.events)?
+        } else {
+            let asked = if settings.mode == Mode::Never { 0 } else { wanted.len() };
+            shared.without_packer(asked, build.events);
+            BTreeMap::new()
+        };
+        for WantedProgram { key: inner, program: (key, _), .. } in &wanted {
+            if let Some(outcome) = taken.get(inner) {
+                let known = Kept::of(outcome);
+                build.cache.keep("packed", key, &known)?;
+                kept.insert(*key, (known, true));
+            }
+        }
+        todo.retain(|(key, _)| !kept.contains_key(key));
+    }
     todo.sort_by_key(|(key, program)| (std::cmp::Reverse(program.content.size()), *key));
     if upx.is_some() {
         build.events.event(&Event::Packing { programs: todo.len() });
     }
-    let facts = MemoryFacts::default();
-    // Data that rules bring is not needed to see whether a program starts.
-    let rules = Rules::none();
     let made: Result<Vec<_>, BuildError> = todo
         .par_iter()
         .with_max_len(1)
@@ -155,19 +215,7 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected], decisions: &Decisions) -
                     from_cache: false,
                 });
             }
-            let known = Kept {
-                packed: match &outcome {
-                    Outcome::Packed { content, .. } => Some((content.digest(), content.size())),
-                    Outcome::Plain { .. } => None,
-                },
-                verdict: match &outcome {
-                    Outcome::Packed { started, packing, .. } if packing.upx.is_none() => {
-                        format!("without symbols; {started}")
-                    }
-                    Outcome::Packed { started, .. } => started.to_string(),
-                    Outcome::Plain { why } => why.to_string(),
-                },
-            };
+            let known = Kept::of(&outcome);
             if outcome.may_be_kept() {
                 build.cache.keep("packed", key, &known)?;
             }
@@ -175,6 +223,13 @@ pub fn pack(build: &Build<'_>, images: &mut [Selected], decisions: &Decisions) -
         })
         .collect();
     kept.extend(made?);
+    if let Some(shared) = shared {
+        for program in programs.iter().filter(|program| program.pinned.packing.upx.is_some()) {
+            if let Some((Kept { packed: Some((digest, size)), .. }, _)) = kept.get(&key(program)) {
+                shared.has_program(inner(program), *digest, *size);
+            }
+        }
+    }
 
     let mut packed = Packed { programs: vec![Vec::new(); images.len()], ..Packed::default() };
     for program in &programs {

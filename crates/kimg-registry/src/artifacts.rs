@@ -145,7 +145,7 @@ impl Client {
         at_once(self.transport.options.concurrency, sending).await
     }
 
-    /// The blobs that a repository does not have.
+    /// The blobs that a repository does not have, or not with this size.
     ///
     /// # Errors
     /// The network; who may not ask.
@@ -159,7 +159,11 @@ impl Client {
         let nowhere = &BlobStore::at("");
         let asking = blobs.iter().map(|&(digest, size)| async move {
             let upload = self.blob_upload(host, repository, (digest, size), nowhere, Arc::new(()));
-            Ok((!upload.is_there().await?).then_some(digest))
+            match upload.is_there().await {
+                Ok(there) => Ok((!there).then_some(digest)),
+                Err(RegistryError::Mismatch { .. }) => Ok(Some(digest)),
+                Err(error) => Err(error),
+            }
         });
         let missing = at_once(self.transport.options.concurrency, asking).await?;
         Ok(missing.into_iter().flatten().collect())
