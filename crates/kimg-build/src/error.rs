@@ -182,7 +182,13 @@ pub enum BuildError {
     Matrix(#[from] kimg_report::RecordError),
     /// A registry that is used as cache.
     #[error(transparent)]
-    Registry(#[from] kimg_registry::RegistryError),
+    Registry(Box<kimg_registry::RegistryError>),
+}
+
+impl From<kimg_registry::RegistryError> for BuildError {
+    fn from(error: kimg_registry::RegistryError) -> Self {
+        Self::Registry(Box::new(error))
+    }
 }
 
 /// A time in seconds since 1970 as a person reads it.

@@ -14,7 +14,8 @@
 //!  images     config, manifest, index, tags → OCI layout, oci-archive, docker-archive
 //!  report     what was resolved, fetched, left out, packed, and how big it became
 //! ```
-//! Data flows down this list only, and nothing below `inputs` reaches the network. Each stage is a module with
+//! Data flows down this list only, and nothing below `inputs` reaches the network but what is asked of shared
+//! caches. Each stage is a module with
 //! one function that takes what the stage before gave; the crates that do the work know nothing of each other:
 //!
 //! | stage | crate |
@@ -24,6 +25,7 @@
 //! | pack | `kimg-pack` |
 //! | layers | `kimg-layer` |
 //! | images | `kimg-image` |
+//! | pack and layers of other machines | `kimg-registry` |
 //! | report | `kimg-report` |
 //!
 //! # What is shared, and why nothing is done twice

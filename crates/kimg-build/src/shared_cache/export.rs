@@ -25,6 +25,9 @@ use crate::events::{Event, Events};
 /// How often it is tried to write what others write too.
 const ROUNDS: u32 = 12;
 
+/// How many days the clocks of two machines may differ.
+const AHEAD: u32 = 30;
+
 /// How a cache is written.
 #[derive(Debug, Clone)]
 pub struct Export {
@@ -40,11 +43,11 @@ pub struct Export {
     pub settle: Duration,
 }
 
-impl Default for Export {
-    /// 1000 entries, 10 GiB, two seconds.
-    fn default() -> Self {
+impl Export {
+    /// On this day, in days since 1970: 1000 entries, 10 GiB, two seconds.
+    pub fn on(day: u32) -> Self {
         Self {
-            day: 0,
+            day,
             mount_from: Vec::new(),
             max_entries: 1000,
             max_bytes: 10 << 30,
@@ -144,8 +147,10 @@ impl Writing<'_> {
                 return Ok(exported);
             }
             let mut next = index.clone().unwrap_or_default();
-            // A day that has not come yet would keep its entry for ever.
-            next.0.values_mut().for_each(|entry| entry.day = entry.day.min(self.export.day));
+            // Whose clock was far ahead would keep its entries for ever.
+            for entry in next.0.values_mut().filter(|it| it.day > self.export.day.saturating_add(AHEAD)) {
+                entry.day = self.export.day;
+            }
             // Once ours are written, what another one wrote under the same key is as good.
             next.add(&self.ours, written.is_none());
             let before = next.0.len();

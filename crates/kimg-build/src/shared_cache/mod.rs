@@ -7,8 +7,8 @@
 //! let shared = SharedCache::new(client, vec![reference], Programs::OfTheLock)?;
 //! let outcome = build.run_with(Some(&shared))?;
 //! println!("{} of {} taken over", shared.tally().used, shared.tally().asked);
-//! let export = Export { day: 20_778, ..Export::default() };
-//! shared.export(&"ghcr.io/acme/kubelet:cache".parse()?, &build.cache, &export, build.events)?;
+//! let cache = "ghcr.io/acme/kubelet:cache".parse()?;
+//! shared.export(&cache, &build.cache, &Export::on(20_778), build.events)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -52,6 +52,8 @@
 //! plain program back, and where this machine can start it, it answers as before), which finds what is
 //! broken or mixed up, and not what is evil; and the gate starts it here. Either way a program that is not what the lock says is refused, and one that needs UPX is
 //! not taken over without a UPX of the same version, whose version is part of the key.
+//!
+//! What was taken over lies in the local cache from then on, and goes into what is exported, as if it had been made here.
 //!
 //! # What is not shared
 //!

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kimg_build::shared_cache::{Export, Exported, Programs, SharedCache, Tally};
-use kimg_build::{Build, BuildError, Event, Events, LockUse, Outcome, Overrides, Project, Settings};
+use kimg_build::{Build, Event, Events, LockUse, Outcome, Overrides, Project, Settings};
 use kimg_core::{Digest, Platform};
 use kimg_registry::{Client, Keychain, Options, Reference, Repository};
 use kimg_source::{Cache, Fetcher};
@@ -108,7 +108,7 @@ impl Machine {
         Self::new(&Settings::default(), &flags(Platform::ArmV7))
     }
 
-    fn run(&self, shared: Option<&SharedCache>, heard: &Heard) -> Result<Outcome, BuildError> {
+    fn run(&self, shared: Option<&SharedCache>, heard: &Heard) -> Outcome {
         let build = Build {
             project: &self.project,
             cache: self.cache.clone(),
@@ -118,20 +118,20 @@ impl Machine {
             search_path: self.path.clone(),
             events: heard,
         };
-        build.run_with(shared)
+        build.run_with(shared).unwrap()
     }
 
     /// Builds by itself.
     pub(crate) fn build_alone(&self) -> Built {
         let heard = Heard::default();
-        let outcome = self.run(None, &heard).unwrap();
+        let outcome = self.run(None, &heard);
         Built { indexes: indexes(&outcome), tally: Tally::default(), heard }
     }
 
     /// Builds with a cache.
     pub(crate) fn build(&self, shared: &SharedCache) -> Built {
         let heard = Heard::default();
-        let outcome = self.run(Some(shared), &heard).unwrap();
+        let outcome = self.run(Some(shared), &heard);
         Built { indexes: indexes(&outcome), tally: shared.tally(), heard }
     }
 
@@ -172,7 +172,7 @@ pub(crate) fn shared(from: &[&Reference], programs: Programs) -> SharedCache {
 
 /// How tests export: nobody waits long.
 pub(crate) fn export(day: u32) -> Export {
-    Export { day, settle: Duration::from_millis(150), ..Export::default() }
+    Export { settle: Duration::from_millis(150), ..Export::on(day) }
 }
 
 pub(crate) fn repository(registry: &str) -> Repository {

@@ -176,3 +176,28 @@ fn another_program_other_bytes_and_a_cut_one_are_refused_and_packed_here() {
     let built = packs_itself(&spoiled, Programs::OfTrustedWriters, machine(&plugin));
     assert!(refused(&built, "program ").contains("the plain one"), "{:?}", built.tally);
 }
+
+#[test]
+fn a_change_that_the_gate_can_not_see_is_seen_by_who_goes_by_the_lock() {
+    let folder = kimg_testkit::tempdir().unwrap();
+    let Some([plugin, _]) = plugins(folder.path()) else { return };
+    let (mut spoiled, place, packed) = cache(&plugin);
+    // A byte of the ELF header that nobody reads: it stands for code in front of what UPX unpacks.
+    let mut changed = spoiled.blob(place);
+    changed[15] = 1;
+    spoiled.put(place, &changed);
+    spoiled.write();
+
+    let trusting = machine(&plugin).build(&shared(&[&spoiled.cache], Programs::OfTrustedWriters));
+    assert_eq!(trusting.heard.packed(), 0, "that is what trust means: {:?}", trusting.tally);
+    assert_ne!(trusting.indexes, spoiled.right);
+
+    let mut locked = machine(&plugin);
+    pinned(&mut locked, &plugin, packed);
+    spoiled.peer.forget();
+    let locked = locked.build(&shared(&[&spoiled.cache], Programs::OfTheLock));
+    assert_eq!((locked.heard.packed(), &locked.indexes), (1, &spoiled.right), "{:?}", locked.tally);
+    assert!(refused(&locked, "program ").contains("the lock says that it becomes"), "{:?}", locked.tally);
+    let name = Digest::of(&changed).to_string();
+    assert!(spoiled.peer.requests().iter().all(|it| !it.path.contains(&name)), "it is not even fetched");
+}

@@ -1,21 +1,24 @@
 //! Programs lose their symbols, and those that are no daemons are packed, as [`crate::aims`] or the lock decides: each unique
 //! one once for all images, and never again while program, decision, packer and probe stay the same.
 
+mod program;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use kimg_closure::{FactStore, MemoryFacts, Request, Rules};
-use kimg_core::variant::Probe;
+use kimg_closure::{MemoryFacts, Rules};
 use kimg_core::{Content, Digest, ImagePath, Kind, Platform};
-use kimg_pack::{Candidate, Mode, Outcome, Packing, Runners, Settings, Upx};
+use kimg_pack::{Mode, Outcome, Runners, Settings, Upx};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::aims::{Decisions, Pinned, Use};
+use crate::aims::Decisions;
 use crate::build::Build;
 use crate::error::BuildError;
 use crate::events::Event;
 use crate::select::Selected;
 use crate::shared_cache::{SharedCache, WantedProgram};
+
+pub(crate) use program::{Program, libraries, programs};
 
 /// What became of one program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,45 +69,6 @@ impl Kept {
                 Outcome::Packed { started, .. } => started.to_string(),
                 Outcome::Plain { why } => why.to_string(),
             },
-        }
-    }
-}
-
-/// A program of an image that is large enough to ask how it is packed.
-pub(crate) struct Program {
-    pub(crate) image: usize,
-    pub(crate) path: ImagePath,
-    pub(crate) content: Content,
-    pub(crate) platform: Platform,
-    pub(crate) daemon: bool,
-    pub(crate) often: bool,
-    probe: Option<Probe>,
-    pinned: Pinned,
-    mode: u32,
-    xattrs: BTreeMap<String, Vec<u8>>,
-}
-
-impl Program {
-    pub(crate) fn used(&self) -> Use {
-        Use { daemon: self.daemon, often: self.often }
-    }
-
-    pub(crate) fn candidate<'a>(
-        &'a self,
-        libraries: &'a [(ImagePath, Content)],
-        runners: &'a Runners,
-    ) -> Candidate<'a> {
-        Candidate {
-            path: &self.path,
-            content: &self.content,
-            platform: self.platform,
-            packing: self.pinned.packing,
-            daemon: self.daemon,
-            mode: self.mode,
-            xattrs: &self.xattrs,
-            probe: self.probe.as_ref(),
-            libraries,
-            runners,
         }
     }
 }
@@ -267,67 +231,4 @@ pub fn pack(
 
 fn still_there(build: &Build<'_>, known: &Kept) -> bool {
     known.packed.is_none_or(|(digest, size)| build.cache.content(digest, size).is_some())
-}
-
-/// The roots of all images that are regular files of at least this size.
-pub(crate) fn programs(images: &[Selected], minimum: u64) -> Vec<Program> {
-    let mut programs = Vec::new();
-    for (place, image) in images.iter().enumerate() {
-        let mut here: BTreeMap<ImagePath, Program> = BTreeMap::new();
-        for placed in &image.roots {
-            let Some(root) = &placed.root else { continue };
-            let Ok(end) = image.tree.resolve(&placed.path) else { continue };
-            let Some(entry) = image.tree.get(&end.path) else { continue };
-            let Some(content) = entry.content() else { continue };
-            if content.size() < minimum {
-                continue;
-            }
-            // Several roots may lead to one program: if one of them is a daemon, the program is one.
-            let program = here.entry(end.path.clone()).or_insert_with(|| Program {
-                image: place,
-                path: end.path.clone(),
-                content: content.clone(),
-                platform: image.platform,
-                daemon: false,
-                often: false,
-                // A program that goes by its name is started by the name of one of its links: no probe is right.
-                probe: root.probe.clone().filter(|_| end.links.is_empty()),
-                pinned: Pinned { packing: Packing::default(), result: None },
-                mode: entry.mode,
-                xattrs: entry.xattrs.clone(),
-            });
-            program.daemon |= root.daemon;
-            program.often |= root.often;
-        }
-        programs.extend(here.into_values());
-    }
-    programs
-}
-
-/// The loader and libraries of a program, each at the path where it is looked for.
-pub(crate) fn libraries(
-    image: &Selected,
-    program: &Program,
-    rules: &Rules,
-    facts: &dyn FactStore,
-) -> Vec<(ImagePath, Content)> {
-    let root = kimg_closure::Root { path: program.path.clone(), name: String::new(), reason: String::new() };
-    let request = Request {
-        tree: &image.tree,
-        platform: image.platform,
-        roots: &[root],
-        rules,
-        library_path: &[],
-        facts,
-    };
-    let Ok(closure) = kimg_closure::close(&request) else { return Vec::new() };
-    closure
-        .iter()
-        .map(|(path, _)| path)
-        .filter(|path| **path != program.path)
-        .filter_map(|path| {
-            let end = image.tree.resolve(path).ok()?;
-            Some((path.clone(), image.tree.get(&end.path)?.content()?.clone()))
-        })
-        .collect()
 }
