@@ -66,7 +66,7 @@ mod tests {
     use crate::{Entries, Options, diff_id, write};
 
     fn entries(seed: u8) -> Entries {
-        let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 7) as u8 ^ seed).collect();
+        let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 7).to_le_bytes()[0] ^ seed).collect();
         let file = Entry::file(Content::from_bytes(bytes), 0o755, Origin::generated("test"));
         BTreeMap::from([("/usr/bin/x".parse().unwrap(), file)])
     }
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_frame_that_wants_more_memory_of_a_node_than_the_codec_is_refused() {
         // Longer than the window of level 3, or the frame would ask for less.
-        let bytes: Vec<u8> = (0..9_000_000_u32).map(|n| (n / 3) as u8).collect();
+        let bytes: Vec<u8> = (0..9_000_000_u32).map(|n| (n / 3).to_le_bytes()[0]).collect();
         let file = Entry::file(Content::from_bytes(bytes), 0o755, Origin::generated("test"));
         let known = BTreeMap::from([("/x".parse().unwrap(), file)]);
         let (blob, _) = write(&known, &options("zstd:3:window=16MiB"), Vec::new()).unwrap();
