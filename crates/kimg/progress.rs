@@ -259,6 +259,9 @@ impl Progress {
                     self.step(layer);
                 }
             }
+            Event::TakenOver { what, bytes, cache } => {
+                tracing::info!("{what}: {} out of {cache}", kimg_report::size(*bytes));
+            }
             Event::Built { images, indexes } => {
                 let text = format!(
                     "{images} {}, {indexes} {}",

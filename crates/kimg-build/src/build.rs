@@ -21,6 +21,7 @@ use crate::outdated::{self, Outdated};
 use crate::packing;
 use crate::project::{Output, Project};
 use crate::select::{self, Selected};
+use crate::shared_cache::SharedCache;
 use crate::{budget, images, layers, report};
 
 /// Everything that a build needs beside the project.
@@ -138,10 +139,15 @@ impl Build<'_> {
 
     /// Builds every image and writes them to every output.
     pub fn run(&self) -> Result<Outcome, BuildError> {
+        self.run_with(None)
+    }
+
+    /// As [`Build::run`]; what the local cache does not have is taken over from shared caches where they have it.
+    pub fn run_with(&self, shared: Option<&SharedCache>) -> Result<Outcome, BuildError> {
         let FileSets { mut images, mut inputs } = self.file_sets()?;
         let alpine = inputs.alpine.clone();
         let decisions = self.decisions()?;
-        let packed = packing::pack(self, &mut images, &decisions)?;
+        let packed = packing::pack(self, &mut images, &decisions, shared)?;
         inputs.lock.packer.clone_from(&packed.packer);
         self.refuse_another_packer(&inputs, &packed)?;
         for image in &mut images {
@@ -157,7 +163,7 @@ impl Build<'_> {
             epoch: self.epoch,
             ..Options::default()
         };
-        let written = layers::write_layers(&images, &options, &self.cache, &blobs, self.events)?;
+        let written = layers::write_layers(&images, &options, &self.cache, &blobs, shared, self.events)?;
 
         budget::keep(self.project, &images, &written, &blobs)?;
         let mut built = Vec::new();

@@ -54,9 +54,6 @@ pub enum BuildError {
     /// The bytes of a file that lies in the cache.
     #[error(transparent)]
     Content(#[from] kimg_core::ContentError),
-    /// A registry.
-    #[error(transparent)]
-    Registry(#[from] kimg_registry::RegistryError),
     /// The lock.
     #[error(transparent)]
     Lock(#[from] kimg_source::lock::LockError),
@@ -183,6 +180,15 @@ pub enum BuildError {
     /// What should be a size matrix.
     #[error(transparent)]
     Matrix(#[from] kimg_report::RecordError),
+    /// A registry that is used as cache.
+    #[error(transparent)]
+    Registry(Box<kimg_registry::RegistryError>),
+}
+
+impl From<kimg_registry::RegistryError> for BuildError {
+    fn from(error: kimg_registry::RegistryError) -> Self {
+        Self::Registry(Box::new(error))
+    }
 }
 
 /// A time in seconds since 1970 as a person reads it.
@@ -248,7 +254,6 @@ impl Classified for BuildError {
             Self::Variant(e) => e.class(),
             Self::Source(e) => e.class(),
             Self::Content(e) => e.class(),
-            Self::Registry(e) => e.class(),
             Self::Lock(e) => e.class(),
             Self::RolledBack { .. } => ErrorClass::Verification,
             Self::NoProvider { .. }
@@ -266,6 +271,7 @@ impl Classified for BuildError {
             Self::OverBudget { .. } => ErrorClass::OverBudget,
             Self::Existing(e) => e.class(),
             Self::Matrix(e) => e.class(),
+            Self::Registry(e) => e.class(),
         }
     }
 
@@ -275,7 +281,6 @@ impl Classified for BuildError {
             Self::Variant(e) => e.hint(),
             Self::Source(e) => e.hint(),
             Self::Content(e) => e.hint(),
-            Self::Registry(e) => e.hint(),
             Self::Lock(e) => e.hint(),
             Self::RolledBack { .. } => Some(
                 "a mirror that lags behind catches up: try again later, or another `--mirror`; `--rolled-back warn` goes on"
@@ -302,6 +307,7 @@ impl Classified for BuildError {
             ),
             Self::Existing(e) => e.hint(),
             Self::Matrix(e) => e.hint(),
+            Self::Registry(e) => e.hint(),
             _ => None,
         }
     }

@@ -102,6 +102,15 @@ pub enum Event {
         /// Whether it was written in an earlier run.
         from_cache: bool,
     },
+    /// A layer or packed program came out of a shared cache, and is what it should be.
+    TakenOver {
+        /// `layer base for linux/amd64`
+        what: String,
+        /// Its bytes.
+        bytes: u64,
+        /// The cache.
+        cache: String,
+    },
     /// The images are whole.
     Built {
         /// Images.

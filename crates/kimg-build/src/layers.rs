@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::error::BuildError;
 use crate::events::{Event, Events};
 use crate::select::Selected;
+use crate::shared_cache::{SharedCache, WantedLayer};
 
 /// A layer of an image, written.
 #[derive(Debug, Clone)]
@@ -19,17 +20,19 @@ pub struct WrittenLayer {
     pub name: String,
     /// Its blob.
     pub info: LayerInfo,
-    /// Whether it was written in an earlier run.
+    /// Whether it was written in an earlier run, here or by whoever wrote a shared cache.
     pub from_cache: bool,
 }
 
 /// Writes every layer of every image that is not in the cache yet. The result stands in the order of the
 /// images; layers that would be empty are left out. `options` says how a layer of an image is written, by its name.
+/// What shared caches have is taken over from there.
 pub fn write_layers(
     images: &[Selected],
     options: &dyn Fn(&Selected, &str) -> Options,
     cache: &Cache,
     blobs: &BlobStore,
+    shared: Option<&SharedCache>,
     events: &dyn Events,
 ) -> Result<Vec<Vec<WrittenLayer>>, BuildError> {
     let mut unique: BTreeMap<Digest, (String, Entries, Options)> = BTreeMap::new();
@@ -64,6 +67,13 @@ pub fn write_layers(
             None => todo.push((entries.values().map(Entry::size).sum(), *key, name, entries, options)),
         }
     }
+    if let Some(shared) = shared {
+        let wanted =
+            todo.iter().map(|&(_, key, name, entries, options)| WantedLayer { key, name, entries, options });
+        let taken = shared.layers(&wanted.collect::<Vec<_>>(), cache, blobs, events)?;
+        todo.retain(|(_, key, ..)| !taken.contains_key(key));
+        done.extend(taken.into_iter().map(|(key, info)| (key, (info, true))));
+    }
     // The largest first: the last one to finish is then a small one.
     todo.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
     events.event(&Event::Compressing { layers: todo.len(), bytes: todo.iter().map(|t| t.0).sum() });
@@ -82,6 +92,11 @@ pub fn write_layers(
         })
         .collect();
     done.extend(written?);
+    if let Some(shared) = shared {
+        for (key, (info, _)) in &done {
+            shared.has_layer(*key, info);
+        }
+    }
 
     let find = |(name, key): (String, Digest)| {
         done.get(&key).map(|(info, from_cache)| WrittenLayer {

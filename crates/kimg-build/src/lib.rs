@@ -15,7 +15,8 @@
 //!  publish    which repository each index goes to → a release, pushed whole or not at all
 //!  report     what was resolved, fetched, left out, packed, and how big it became
 //! ```
-//! Data flows down this list only, and nothing between `inputs` and `publish` reaches the network. Each stage is a module with
+//! Data flows down this list only, and nothing between `inputs` and `publish` reaches the network but what is asked of
+//! shared caches. Each stage is a module with
 //! one function that takes what the stage before gave; the crates that do the work know nothing of each other:
 //!
 //! | stage | crate |
@@ -25,7 +26,7 @@
 //! | pack | `kimg-pack` |
 //! | layers | `kimg-layer` |
 //! | images | `kimg-image` |
-//! | publish | `kimg-registry` |
+//! | publish, pack and layers of other machines | `kimg-registry` |
 //! | report | `kimg-report` |
 //!
 //! # What is shared, and why nothing is done twice
@@ -33,7 +34,7 @@
 //! Every file's bytes lie once in the cache under their digest; a tree only names them. What a stage makes is
 //! kept there under a key that names everything it follows from: an unpacked package under its identity, a
 //! packed program under program, packer and options, a layer under its entries, codec and format. A second run
-//! finds all of them and writes nothing but the layout.
+//! finds all of them and writes nothing but the layout; and so does another machine, by way of [`shared_cache`].
 //!
 //! # How layers are cut
 //!
@@ -50,6 +51,7 @@
 //!
 //! # Beside the pipeline
 //!
+//! [`shared_cache`] lets machines take layers and packed programs over from each other by way of a registry.
 //! [`budget`] refuses images that became too large, before any is written, and tells what grew; [`matrix`] measures
 //! images that exist. [`existing`] reads images that were made before, by whomever; [`slim`] makes a smaller image out of any of them, or of a
 //! folder with a root file system, by the same closure, layers and outputs.
@@ -105,6 +107,7 @@ mod rules;
 mod sample;
 pub mod select;
 pub mod settings;
+pub mod shared_cache;
 pub mod slim;
 pub mod sources;
 pub mod tune;

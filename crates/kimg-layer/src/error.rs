@@ -70,6 +70,12 @@ pub enum LayerError {
     /// A media type that is no layer's.
     #[error("`{0}` is not the media type of a layer that can be read")]
     MediaType(String),
+    /// A blob that does not hold the archive that it should.
+    #[error("the blob is not this layer's: {problem}")]
+    OtherBlob {
+        /// What was found and expected.
+        problem: String,
+    },
     /// A blob that is not in the store.
     #[error("the blob {digest} is missing in {}", store.display())]
     NoBlob {
@@ -97,7 +103,9 @@ impl Classified for LayerError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Content { source, .. } => source.class(),
-            Self::ContentSize { .. } | Self::DamagedBlob { .. } => ErrorClass::Verification,
+            Self::ContentSize { .. } | Self::OtherBlob { .. } | Self::DamagedBlob { .. } => {
+                ErrorClass::Verification
+            }
             Self::Unwritable { .. } => ErrorClass::Usage,
             Self::Output(_) | Self::NoBlob { .. } | Self::Disk(_) => ErrorClass::LocalIo,
             Self::Read(source) => match source.kind() {

@@ -7,6 +7,8 @@
 //! | --- | --- |
 //! | [`write()`] | entries → compressed archive ([`Codec`], [`Order`]), streaming, with both digests and sizes |
 //! | [`key`] | what decides the bytes, as one digest, without compressing anything: the name in a cache |
+//! | [`diff_id`] | what names the archive inside, without compressing anything |
+//! | [`check()`] | whether a blob that others made holds that archive, compressed as was asked for |
 //! | [`read()`] | archive → entries, bounded, for tests and verification |
 //! | [`read_upper`] | the same of a layer that others made, which may need the layers below it |
 //! | [`BlobStore`] | a folder of blobs named by their digests |
@@ -67,6 +69,7 @@
 //! splits PAX records at newlines, which cuts binary attributes apart. It is the second opinion in the tests.
 
 mod blobs;
+mod check;
 mod codec;
 mod decode;
 mod deflate;
@@ -82,6 +85,7 @@ mod tar;
 mod write;
 
 pub use blobs::BlobStore;
+pub use check::check;
 pub use codec::{Codec, CodecError, Window};
 pub use decode::decode;
 pub use error::LayerError;
@@ -89,7 +93,7 @@ pub use order::{Order, OrderError};
 pub use plan::key;
 pub use read::{Limits, Node, NodeKind, UpperLayer, read, read_upper};
 pub use tar::TarWriter;
-pub use write::{LayerInfo, write};
+pub use write::{LayerInfo, diff_id, write};
 
 use std::collections::BTreeMap;
 

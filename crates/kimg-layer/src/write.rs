@@ -42,8 +42,28 @@ pub fn write<W: Write>(entries: &Entries, options: &Options, out: W) -> Result<(
     let planned = in_order(plan(entries, options), options.order)?;
     let encoder =
         Encoder::new(options.codec, size(&planned), DigestWriter::new(out)).map_err(LayerError::Output)?;
-    let mut archive = TarWriter::new(DigestWriter::new(encoder));
-    for planned in &planned {
+    let (encoder, diff_id, tar_size) = archive(&planned, encoder)?;
+    let (mut out, digest, size) = encoder.finish().map_err(LayerError::Output)?.finish();
+    out.flush().map_err(LayerError::Output)?;
+    let media_type = options.codec.media_type().to_owned();
+    Ok((out, LayerInfo { media_type, digest, size, diff_id, tar_size }))
+}
+
+/// The digest of a layer's archive (OCI image-spec, config.md, "Layer `DiffID`") and its bytes, without compressing it.
+///
+/// # Errors
+/// As [`write()`].
+pub fn diff_id(entries: &Entries, options: &Options) -> Result<(Digest, u64), LayerError> {
+    check(entries)?;
+    let planned = in_order(plan(entries, options), options.order)?;
+    let (_, diff_id, tar_size) = archive(&planned, std::io::sink())?;
+    Ok((diff_id, tar_size))
+}
+
+/// Writes the archive; gives its digest and bytes.
+fn archive<W: Write>(planned: &[Planned<'_>], out: W) -> Result<(W, Digest, u64), LayerError> {
+    let mut archive = TarWriter::new(DigestWriter::new(out));
+    for planned in planned {
         archive.encoded(&header(planned))?;
         if let Some(content) = planned.content() {
             archive.body(planned.path, content.size(), |out| {
@@ -52,11 +72,7 @@ pub fn write<W: Write>(entries: &Entries, options: &Options, out: W) -> Result<(
             })?;
         }
     }
-    let (encoder, diff_id, tar_size) = archive.finish()?.finish();
-    let (mut out, digest, size) = encoder.finish().map_err(LayerError::Output)?.finish();
-    out.flush().map_err(LayerError::Output)?;
-    let media_type = options.codec.media_type().to_owned();
-    Ok((out, LayerInfo { media_type, digest, size, diff_id, tar_size }))
+    Ok(archive.finish()?.finish())
 }
 
 /// The bytes that the archive will have.

@@ -11,7 +11,9 @@ use crate::run::write_program;
 use crate::start::{WriteError, start_both};
 use crate::strip::strip;
 use crate::upx::{PACKED, PLAIN};
-use crate::{Mode, Outcome, PackError, Packing, PlainReason, Runners, Settings, Upx, elf, sections};
+use crate::{
+    Mode, Outcome, PackError, Packing, PlainReason, Runners, Settings, Upx, UpxOptions, elf, sections,
+};
 
 /// A program that may be packed.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +77,7 @@ pub fn pack(
     scratch: &Path,
     sink: &mut dyn ContentSink,
 ) -> Result<Outcome, PackError> {
-    match pass(candidate, upx, settings, scratch, sink)?.0 {
+    match pass(candidate, By::Upx(upx), settings, scratch, sink)?.0 {
         Ok(packed) => Ok(packed),
         Err(why) if settings.mode == Mode::Require && why.is_failure() => {
             Err(PackError::Required { path: candidate.path.clone(), why })
@@ -84,16 +86,46 @@ pub fn pack(
     }
 }
 
+/// Judges a program that another machine packed, as if it had been packed here: all that [`pack`] asks of a result, but
+/// for the packing. The packed program goes to `sink`; [`Outcome::Plain`] says why it is not taken.
+///
+/// UPX unpacks it, and where this machine can it is started. So it is for bytes of whom one trusts that far: that UPX
+/// gives the plain program back does not prove what the code in front does that unpacks it at each start. Whoever
+/// knows the digest of the right one compares that first.
+///
+/// # Errors
+/// When the bytes can't be had or the disk fails.
+pub fn accept(
+    candidate: &Candidate<'_>,
+    packed: &Content,
+    upx: &Upx,
+    settings: &Settings,
+    scratch: &Path,
+    sink: &mut dyn ContentSink,
+) -> Result<Outcome, PackError> {
+    let verdict = pass(candidate, By::Another(upx, packed), settings, scratch, sink)?.0;
+    Ok(verdict.unwrap_or_else(|why| Outcome::Plain { why }))
+}
+
+/// Who packed a program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum By<'a> {
+    /// This machine's UPX, if there is one.
+    Upx(Option<&'a Upx>),
+    /// Another machine: here UPX only unpacks it.
+    Another(&'a Upx, &'a Content),
+}
+
 /// Packs it and judges the result. The time is that of stripping and packing alone.
 pub(crate) fn pass(
     candidate: &Candidate<'_>,
-    upx: Option<&Upx>,
+    by: By<'_>,
     settings: &Settings,
     scratch: &Path,
     sink: &mut dyn ContentSink,
 ) -> Result<(Result<Outcome, PlainReason>, Duration), PackError> {
     let mut made = Made::default();
-    let packed = match made.make(candidate, upx, settings, scratch)? {
+    let packed = match made.make(candidate, by, settings, scratch)? {
         Ok(packed) => packed,
         Err(why) => return Ok((Err(why), made.time)),
     };
@@ -132,7 +164,7 @@ impl Made {
     fn make(
         &mut self,
         candidate: &Candidate<'_>,
-        upx: Option<&Upx>,
+        by: By<'_>,
         settings: &Settings,
         scratch: &Path,
     ) -> Result<Result<Vec<u8>, PlainReason>, PackError> {
@@ -160,23 +192,19 @@ impl Made {
         }
         self.time = start.elapsed();
         let Some(options) = candidate.packing.upx else { return Ok(Ok(bytes)) };
-        let Some(upx) = upx else { return Ok(Err(PlainReason::NoPacker)) };
-
-        let folder = private_folder(candidate, scratch)?;
-        let written = write_program(&folder.path().join(PLAIN), |writer| {
-            writer.write_all(&bytes).map_err(WriteError::Disk)
-        });
-        written.map_err(|error| error.of(candidate))?;
+        let (By::Upx(Some(upx)) | By::Another(upx, _)) = by else {
+            return Ok(Err(PlainReason::NoPacker));
+        };
         let size = bytes.len() as u64;
         let loaded = (sections.loaded_end, Digest::of(&bytes[..sections.loaded_end]));
-        drop(bytes);
-        let start = Instant::now();
-        let packed = upx.pack(folder.path(), size, options, settings);
-        self.time += start.elapsed();
+        let packed = match by {
+            By::Another(_, packed) if packed.size() >= size => Err(PlainReason::NotSmaller),
+            By::Another(_, packed) => Ok(packed.read(size).map_err(content_error)?),
+            By::Upx(_) => self.pack(candidate, upx, bytes, options, settings, scratch)?,
+        };
         let packed = packed.and_then(|packed| {
             elf::check_packed(&plain, &packed, candidate.platform, &upx.version).map(|()| packed)
         });
-        clear(folder);
         let packed = match packed {
             Ok(packed) => packed,
             Err(why) => return Ok(Err(why)),
@@ -189,6 +217,30 @@ impl Made {
         let checked = upx.check(folder.path(), size, loaded, settings);
         clear(folder);
         Ok(checked.map(|()| packed))
+    }
+
+    /// Lets UPX pack a program that may be stripped already.
+    fn pack(
+        &mut self,
+        candidate: &Candidate<'_>,
+        upx: &Upx,
+        bytes: Vec<u8>,
+        options: UpxOptions,
+        settings: &Settings,
+        scratch: &Path,
+    ) -> Result<Result<Vec<u8>, PlainReason>, PackError> {
+        let folder = private_folder(candidate, scratch)?;
+        let written = write_program(&folder.path().join(PLAIN), |writer| {
+            writer.write_all(&bytes).map_err(WriteError::Disk)
+        });
+        written.map_err(|error| error.of(candidate))?;
+        let size = bytes.len() as u64;
+        drop(bytes);
+        let start = Instant::now();
+        let packed = upx.pack(folder.path(), size, options, settings);
+        self.time += start.elapsed();
+        clear(folder);
+        Ok(packed)
     }
 }
 

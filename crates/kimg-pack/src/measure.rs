@@ -6,7 +6,7 @@ use std::time::Duration;
 use kimg_core::{Content, ContentSink};
 use tempfile::TempDir;
 
-use crate::gate::{clear, pass, private_folder};
+use crate::gate::{By, clear, pass, private_folder};
 use crate::run::write_program;
 use crate::runners::Way;
 use crate::start::{Stand, WriteError};
@@ -64,7 +64,7 @@ pub fn measure(
         .iter()
         .map(|packing| {
             let candidate = Candidate { packing: *packing, ..*candidate };
-            let (verdict, pack_time) = pass(&candidate, upx, &settings, scratch, sink)?;
+            let (verdict, pack_time) = pass(&candidate, By::Upx(upx), &settings, scratch, sink)?;
             let outcome = verdict.unwrap_or_else(|why| Outcome::Plain { why });
             let content = match &outcome {
                 Outcome::Packed { content, .. } => content.clone(),

@@ -1,7 +1,6 @@
 //! The client: what it is made of, and what it answers about one reference.
 
 use kimg_core::Digest;
-use kimg_image::Descriptor;
 
 use crate::manifests::Place;
 use crate::transport::Transport;
@@ -32,19 +31,6 @@ impl Client {
         let host = self.transport.host(reference.repository()).await?;
         let place = Place { transport: &self.transport, host: &host, repository: reference.repository() };
         place.get(&reference.asked_by()).await?.ok_or_else(|| reference.missing())
-    }
-
-    /// A small blob of a repository, verified: an image's config.
-    ///
-    /// # Errors
-    /// A blob that is not there, has other bytes than its digest says, or is larger than a manifest may be.
-    pub async fn small_blob(
-        &self,
-        repository: &Repository,
-        blob: &Descriptor,
-    ) -> Result<Vec<u8>, RegistryError> {
-        let host = self.transport.host(repository).await?;
-        Place { transport: &self.transport, host: &host, repository }.small_blob(blob.digest, blob.size).await
     }
 
     /// The digest that a reference names; `None` if there is no such thing.

@@ -33,6 +33,7 @@
 //! | [`Keychain`], [`Credentials`], [`Secret`] | who one is, from where Docker and podman keep it; never shown |
 //! | [`Client`] | `push`, `plan`, `pull`, `copy`, `join`, `gather_parts`, `verify`, `manifest`, `head`, `tags`, `referrers`, `push_referrer` |
 //! | [`Release`], [`PushOptions`], [`Plan`], [`Pushed`] | what is pushed together, how, what that would change, what it did |
+//! | [`TaggedArtifact`] | blobs under a tag that are no image: `artifact`, `fetch_blobs`, `upload_blobs`, `tag_artifact` |
 //! | [`Journal`] | what an interrupted push leaves for the next one |
 //! | [`Watch`], [`Progress`], [`Tally`] | what is going on, blob by blob and in all |
 //! | [`RegistryError`] | what went wrong, with its class and what to do |
@@ -54,6 +55,7 @@
 //! would leave of it names, tokens and GET. So this is a thin layer of its own over the `reqwest` that
 //! fetches packages, with `http-auth` for challenges, and the patience of `kimg-source`.
 
+mod artifacts;
 mod at_once;
 mod client;
 mod credentials;
@@ -74,6 +76,7 @@ mod tree;
 mod upload;
 mod verify;
 
+pub use artifacts::TaggedArtifact;
 pub use client::Client;
 pub use credentials::{Credentials, Keychain, Variables, forget_login, store_login};
 pub use error::{RegistryError, TakenTag};

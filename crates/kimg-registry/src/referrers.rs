@@ -38,22 +38,23 @@ pub struct ArtifactBlob {
 }
 
 /// OCI image-spec, manifest.md, "Guidance for an Empty Descriptor".
-const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+pub(crate) const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 /// How often a list of referrers is written again because somebody else wrote it at the same time.
 const ROUNDS: usize = 5;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Written<'a> {
-    schema_version: u32,
-    media_type: &'a str,
-    artifact_type: &'a str,
-    config: &'a Descriptor,
-    layers: &'a [Descriptor],
-    subject: &'a Descriptor,
+pub(crate) struct Written<'a> {
+    pub(crate) schema_version: u32,
+    pub(crate) media_type: &'a str,
+    pub(crate) artifact_type: &'a str,
+    pub(crate) config: &'a Descriptor,
+    pub(crate) layers: &'a [Descriptor],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) subject: Option<&'a Descriptor>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: &'a BTreeMap<String, String>,
+    pub(crate) annotations: &'a BTreeMap<String, String>,
 }
 
 impl Client {
@@ -111,20 +112,16 @@ impl Client {
                 upload.run(&[]).await?;
             }
         }
-        let written = Written {
+        let manifest = Written {
             schema_version: 2,
             media_type: media_type::MANIFEST,
             artifact_type: &artifact.artifact_type,
             config: &config,
             layers: &layers,
-            subject: &subject,
+            subject: Some(&subject),
             annotations: &artifact.annotations,
-        };
-        let bytes = serde_json::to_vec(&written).map_err(|error| RegistryError::Malformed {
-            what: "the artifact".into(),
-            problem: error.to_string(),
-        })?;
-        let manifest = Manifest { descriptor: Descriptor::of(media_type::MANIFEST, &bytes), bytes };
+        }
+        .manifest()?;
         let noted = place.put(&manifest.descriptor.digest.to_string(), &manifest).await?;
         let mut descriptor = manifest.descriptor;
         descriptor.annotations.clone_from(&artifact.annotations);
