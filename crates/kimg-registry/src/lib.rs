@@ -31,8 +31,9 @@
 //! | --- | --- |
 //! | [`Reference`], [`Repository`], [`Tag`] | names, with Docker's defaults |
 //! | [`Keychain`], [`Credentials`], [`Secret`] | who one is, from where Docker and podman keep it; never shown |
-//! | [`Client`] | `push`, `plan`, `pull`, `copy`, `join`, `verify`, `manifest`, `head`, `tags`, `referrers`, `push_referrer` |
+//! | [`Client`] | `push`, `plan`, `pull`, `copy`, `join`, `verify`, `manifest`, `head`, `tags`, `referrers`, `push_referrer`, `sign` |
 //! | [`Release`], [`PushOptions`], [`Plan`], [`Pushed`] | what is pushed together, how, what that would change, what it did |
+//! | [`Signing`], [`Signed`], [`SignatureOf`] | `sign`, `verify_signed`, `attest`, `attestations`: signatures by key as cosign keeps them |
 //! | [`Journal`] | what an interrupted push leaves for the next one |
 //! | [`Watch`], [`Progress`], [`Tally`] | what is going on, blob by blob and in all |
 //! | [`RegistryError`] | what went wrong, with its class and what to do |
@@ -69,6 +70,7 @@ mod push;
 mod reference;
 mod referrers;
 mod secret;
+mod signatures;
 mod transport;
 mod tree;
 mod upload;
@@ -86,4 +88,5 @@ pub use push::{Plan, PlannedBlob, PlannedTag, PushOptions, Pushed, Release};
 pub use reference::{DOCKER_HUB, NameError, Reference, Repository, Tag};
 pub use referrers::{Artifact, ArtifactBlob};
 pub use secret::Secret;
+pub use signatures::{FoundSignature, SignatureOf, Signed, Signing};
 pub use verify::{Finding, Verified};

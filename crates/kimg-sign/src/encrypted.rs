@@ -11,12 +11,11 @@ use zeroize::Zeroizing;
 
 use crate::SignError;
 
-/// What the file calls itself. Cosign writes the second since 2022 and reads both; Debian 12's skopeo and podman read
-/// only the first, which is therefore what is written here.
-pub(crate) const LABELS: [&str; 2] = ["ENCRYPTED COSIGN PRIVATE KEY", "ENCRYPTED SIGSTORE PRIVATE KEY"];
+/// What the file calls itself: the first is written, the second is what cosign called it until 2022.
+pub(crate) const LABELS: [&str; 2] = ["ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY"];
 
-/// log2 of scrypt's N in what is written: cosign's own until 2022, and still the only one that every reader takes.
-const LOG_N: u8 = 15;
+/// log2 of scrypt's N in what is written, the same as cosign's.
+const LOG_N: u8 = 16;
 
 /// The highest that is read: it costs 256 MiB of memory.
 const MAX_LOG_N: u8 = 18;

@@ -47,5 +47,5 @@ pub use attached::{Attached, Kind, PREDICATE_TYPE, SIGNATURE};
 pub use dsse::{Attested, Envelope, Statement};
 pub use error::SignError;
 pub use key::{KeyPair, Signature, SigningKey, VerifyingKey, generate_key_pair};
-pub use payload::{Claim, Expected, Payload, verify_signature};
+pub use payload::{Claim, Expected, MAX_PAYLOAD, Payload, verify_signature};
 pub use ring::rand::{SecureRandom, SystemRandom};

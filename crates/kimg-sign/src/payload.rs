@@ -17,7 +17,7 @@ const INDEX: &str = "index.docker.io/";
 const HUB: &str = "docker.io/";
 
 /// The largest payload that is read, in bytes.
-pub(crate) const MAX_PAYLOAD: usize = 64 * 1024;
+pub const MAX_PAYLOAD: usize = 64 * 1024;
 
 const PAYLOAD: &str = "payload of the signature";
 

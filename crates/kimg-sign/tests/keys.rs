@@ -20,7 +20,7 @@ fn generated(password: Option<&[u8]>) -> kimg_sign::KeyPair {
 #[test]
 fn a_new_key_opens_with_its_password_and_with_no_other() {
     let pair = generated(Some(b"correct horse"));
-    assert!(pair.private.starts_with("-----BEGIN ENCRYPTED COSIGN PRIVATE KEY-----\n"));
+    assert!(pair.private.starts_with("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n"));
     let key = SigningKey::from_pem(pair.private.as_bytes(), Some(b"correct horse")).unwrap();
     assert_eq!(key.verifying_key().to_pem(), pair.public);
     for wrong in [&b"correct hors"[..], b"", b"Correct horse"] {
@@ -43,7 +43,7 @@ fn an_empty_password_is_one_too() {
 #[test]
 fn a_changed_byte_of_an_encrypted_key_is_noticed() {
     let pair = generated(Some(b"p"));
-    let damaged: String = pair.private.replace("COSIGN PRIVATE KEY-----\ney", "COSIGN PRIVATE KEY-----\nez");
+    let damaged: String = pair.private.replace("PRIVATE KEY-----\ney", "PRIVATE KEY-----\nez");
     assert_ne!(damaged, *pair.private);
     assert!(SigningKey::from_pem(damaged.as_bytes(), Some(b"p")).is_err());
 }
