@@ -21,7 +21,8 @@ use crate::outdated::{self, Outdated};
 use crate::packing;
 use crate::project::{Output, Project};
 use crate::select::{self, Selected};
-use crate::{budget, images, layers, report};
+use crate::statements::Statement;
+use crate::{budget, images, layers, report, statements};
 
 /// Everything that a build needs beside the project.
 pub struct Build<'a> {
@@ -50,6 +51,8 @@ pub struct Outcome {
     pub report: BuildReport,
     /// Whether the lock file was written anew.
     pub lock_changed: bool,
+    /// What was to be said about the images: see [`Project::statements`].
+    pub statements: Vec<Statement>,
 }
 
 /// The file sets of all images, before packing.
@@ -165,12 +168,13 @@ impl Build<'_> {
         let joined = images::join(self.project, built, &images, alpine.as_deref())?;
         self.events.event(&Event::Built { images: images.len(), indexes: joined.len() });
         let report = report::report(self.project, &images, &written, &joined, &packed, &inputs);
+        let statements = statements::of(self, &images, &joined, &packed, &inputs)?;
         let tagged: Vec<Tagged> = joined.into_iter().map(|(_, tagged)| tagged).collect();
         for output in &self.project.outputs {
             self.write(output, &tagged, &blobs)?;
         }
         let lock_changed = inputs::write_lock(&self.lock, &inputs.lock)?;
-        Ok(Outcome { tagged, report, lock_changed })
+        Ok(Outcome { tagged, report, lock_changed, statements })
     }
 
     fn write(&self, output: &Output, tagged: &[Tagged], blobs: &BlobStore) -> Result<(), BuildError> {

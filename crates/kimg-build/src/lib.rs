@@ -12,6 +12,7 @@
 //!  pack       programs → symbols off, and UPX for those that are no daemons, behind its gate; each unique one once
 //!  layers     deterministic tar, compressed; each unique one once, kept in the cache under its key
 //!  images     config, manifest, index, tags → OCI layout, oci-archive, docker-archive
+//!  statements what is in the images and what they are made of, as SBOM and provenance, where that is asked for
 //!  report     what was resolved, fetched, left out, packed, and how big it became
 //! ```
 //! Data flows down this list only, and nothing below `inputs` reaches the network. Each stage is a module with
@@ -24,7 +25,7 @@
 //! | pack | `kimg-pack` |
 //! | layers | `kimg-layer` |
 //! | images | `kimg-image` |
-//! | report | `kimg-report` |
+//! | statements, report | `kimg-report` |
 //!
 //! # What is shared, and why nothing is done twice
 //!
@@ -104,6 +105,7 @@ pub mod select;
 pub mod settings;
 pub mod slim;
 pub mod sources;
+pub mod statements;
 pub mod tune;
 pub mod variants;
 mod vendor;
@@ -115,3 +117,4 @@ pub use events::{Event, Events, Silent};
 pub use inputs::LockUse;
 pub use project::{Overrides, Project};
 pub use settings::{RolledBackPolicy, Settings};
+pub use statements::{SbomFormat, Statement, StatementKind, StatementWishes};

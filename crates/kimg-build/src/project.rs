@@ -16,6 +16,7 @@ use crate::error::BuildError;
 use crate::rules;
 use crate::settings::{ProgramSettings, RolledBackPolicy, Settings};
 use crate::sources::{self, Packages, branch};
+use crate::statements::StatementWishes;
 use crate::variants::Variants;
 
 /// Settings as flags say them; each that is said wins over `kimg.toml`.
@@ -126,6 +127,8 @@ pub struct Project {
     pub labels: BTreeMap<String, String>,
     /// Annotations of manifests and indexes.
     pub annotations: BTreeMap<String, String>,
+    /// What is to be said about the images beside them. Nothing, where nobody asks.
+    pub statements: StatementWishes,
 }
 
 impl Project {
@@ -196,6 +199,7 @@ impl Project {
             strict: flags.strict || settings.strict.unwrap_or(false),
             labels,
             annotations,
+            statements: StatementWishes::default(),
         })
     }
 
