@@ -351,8 +351,12 @@ async fn keys_and_signatures_go_to_cosign_and_come_from_it() {
     let theirs = SigningKey::from_pem(&private, Some(b"a password")).unwrap();
     assert_eq!(theirs.verifying_key(), VerifyingKey::from_pem(&public).unwrap());
     assert_eq!(theirs.verifying_key().to_pem().as_bytes(), public);
-    let sign = ["sign", "--yes", "--tlog-upload=false", "--recursive"];
-    cosign(&[&sign, &LOCAL[..], &["cosign.key", image.as_str()]].concat()).unwrap();
+    let mut sign = vec!["sign", "--yes", "--tlog-upload=false", "--recursive"];
+    // From version 3 on, cosign writes another format by itself, and has to be told not to.
+    if cosign(&["sign", "--help"]).unwrap().contains("--use-signing-config") {
+        sign.extend(["--use-signing-config=false", "--new-bundle-format=false"]);
+    }
+    cosign(&[&sign[..], &LOCAL[..], &["cosign.key", image.as_str()]].concat()).unwrap();
     let found = scene.client.verify_signed(&scene.image(), &theirs.verifying_key(), None).await.unwrap();
     assert!(found.len() == 4 && found.iter().all(|one| one.claim.is_some()), "{found:?}");
     // What cosign has signed is byte for byte what kimg would have signed.
@@ -361,7 +365,7 @@ async fn keys_and_signatures_go_to_cosign_and_come_from_it() {
     // A key that kimg made.
     let pair = generate_key_pair(Some(b"a password"), &SystemRandom::new()).unwrap();
     fs::write(folder.path().join("kimg.key"), &*pair.private).unwrap();
-    cosign(&[&sign, &LOCAL[..], &["kimg.key", image.as_str()]].concat()).unwrap();
+    cosign(&[&sign[..], &LOCAL[..], &["kimg.key", image.as_str()]].concat()).unwrap();
     let ours = VerifyingKey::from_pem(pair.public.as_bytes()).unwrap();
     for key in [&ours, &theirs.verifying_key()] {
         scene.client.verify_signed(&scene.image(), key, None).await.unwrap();

@@ -87,7 +87,7 @@ impl SbomPackage {
                 component["properties"] = known.into();
             }
         }
-        if self.has_files() {
+        if !self.files.is_empty() {
             component["components"] = self.files.iter().map(SbomFile::cyclonedx).collect();
         }
         component

@@ -112,12 +112,5 @@ impl Sbom {
     }
 }
 
-impl SbomPackage {
-    /// The package an image contains, even if only by links: one whose files were all left out is none.
-    fn has_files(&self) -> bool {
-        !self.files.is_empty()
-    }
-}
-
 #[cfg(test)]
 mod tests;
