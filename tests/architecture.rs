@@ -3,11 +3,12 @@
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// From the program down to the vocabulary: a crate may name only crates that stand behind it.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "kimg",
     "kimg-build",
     "kimg-report",
     "kimg-registry",
+    "kimg-sign",
     "kimg-source",
     "kimg-image",
     "kimg-layer",

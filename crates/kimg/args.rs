@@ -14,6 +14,7 @@ use crate::commands::copy::CopyArgs;
 use crate::commands::diff::DiffArgs;
 use crate::commands::index::IndexArgs;
 use crate::commands::inspect::InspectArgs;
+use crate::commands::keys::KeyArgs;
 use crate::commands::login::{LoginArgs, LogoutArgs};
 use crate::commands::matrix::MatrixArgs;
 use crate::commands::needs::NeedsArgs;
@@ -21,7 +22,9 @@ use crate::commands::outdated::OutdatedArgs;
 use crate::commands::publish::PublishArgs;
 use crate::commands::pull::PullArgs;
 use crate::commands::push::PushArgs;
-use crate::commands::registry::{PushingArgs, RegistryArgs, TalkArgs};
+use crate::commands::registry::{
+    PushingArgs, RegistryArgs, SharedCacheArgs, SignArgs, StatementArgs, TalkArgs,
+};
 use crate::commands::slim::SlimArgs;
 use crate::commands::tune::TuneArgs;
 use crate::commands::vendor::VendorArgs;
@@ -88,6 +91,8 @@ pub(crate) enum Command {
     Verify(Box<VerifyArgs>),
     /// Show what an image is: platforms, layers, sizes, annotations, and what refers to it
     Inspect(InspectArgs),
+    /// Make a key to sign images with, and the one to verify them with, as cosign has them
+    GenerateKeyPair(KeyArgs),
     /// Keep credentials for a registry
     Login(LoginArgs),
     /// Forget them
@@ -321,6 +326,15 @@ pub(crate) struct BuildArgs {
 
     #[command(flatten)]
     pub(crate) pushing: PushingArgs,
+
+    #[command(flatten)]
+    pub(crate) statements: StatementArgs,
+
+    #[command(flatten)]
+    pub(crate) sign: SignArgs,
+
+    #[command(flatten)]
+    pub(crate) shared: SharedCacheArgs,
 
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,

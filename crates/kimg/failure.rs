@@ -40,6 +40,14 @@ impl Failure {
         self
     }
 
+    /// The same error, of this file.
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        if let Some(first) = self.0.lines.first_mut() {
+            *first = format!("{what}: {first}");
+        }
+        self
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         self.0.class.exit_code()
     }

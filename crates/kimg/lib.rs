@@ -43,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Index(args) => commands::index::run(args),
         Command::Verify(args) => commands::verify::run(args),
         Command::Inspect(args) => commands::inspect::run(args),
+        Command::GenerateKeyPair(args) => commands::keys::run(args),
         Command::Login(args) => commands::login::login(args),
         Command::Logout(args) => commands::login::logout(args),
     };

@@ -22,7 +22,8 @@ use crate::packing;
 use crate::project::{Output, Project};
 use crate::select::{self, Selected};
 use crate::shared_cache::SharedCache;
-use crate::{budget, images, layers, report};
+use crate::statements::Statement;
+use crate::{budget, images, layers, report, statements};
 
 /// Everything that a build needs beside the project.
 pub struct Build<'a> {
@@ -53,6 +54,8 @@ pub struct Outcome {
     pub report: BuildReport,
     /// Whether the lock file was written anew.
     pub lock_changed: bool,
+    /// What was to be said about the images: see [`Project::statements`].
+    pub statements: Vec<Statement>,
 }
 
 /// The file sets of all images, before packing.
@@ -173,12 +176,13 @@ impl Build<'_> {
         let joined = images::join(self.project, built, &images, alpine.as_deref())?;
         self.events.event(&Event::Built { images: images.len(), indexes: joined.len() });
         let report = report::report(self.project, &images, &written, &joined, &packed, &inputs);
+        let statements = statements::of(self, &images, &joined, &packed, &inputs)?;
         let (variants, tagged): (Vec<usize>, Vec<Tagged>) = joined.into_iter().unzip();
         for output in &self.project.outputs {
             self.write(output, &tagged, &blobs)?;
         }
         let lock_changed = inputs::write_lock(&self.lock, &inputs.lock)?;
-        Ok(Outcome { tagged, variants, report, lock_changed })
+        Ok(Outcome { tagged, variants, report, lock_changed, statements })
     }
 
     fn write(&self, output: &Output, tagged: &[Tagged], blobs: &BlobStore) -> Result<(), BuildError> {

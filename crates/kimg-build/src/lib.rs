@@ -12,6 +12,7 @@
 //!  pack       programs → symbols off, and UPX for those that are no daemons, behind its gate; each unique one once
 //!  layers     deterministic tar, compressed; each unique one once, kept in the cache under its key
 //!  images     config, manifest, index, tags → OCI layout, oci-archive, docker-archive
+//!  statements what is in the images and what they are made of, as SBOM and provenance, where that is asked for
 //!  publish    which repository each index goes to → a release, pushed whole or not at all
 //!  report     what was resolved, fetched, left out, packed, and how big it became
 //! ```
@@ -27,7 +28,7 @@
 //! | layers | `kimg-layer` |
 //! | images | `kimg-image` |
 //! | publish, pack and layers of other machines | `kimg-registry` |
-//! | report | `kimg-report` |
+//! | statements, report | `kimg-report` |
 //!
 //! # What is shared, and why nothing is done twice
 //!
@@ -110,6 +111,7 @@ pub mod settings;
 pub mod shared_cache;
 pub mod slim;
 pub mod sources;
+pub mod statements;
 pub mod tune;
 pub mod variants;
 mod vendor;
@@ -121,3 +123,4 @@ pub use events::{Event, Events, Silent};
 pub use inputs::LockUse;
 pub use project::{Overrides, Project};
 pub use settings::{RolledBackPolicy, Settings};
+pub use statements::{SbomFormat, Statement, StatementKind, StatementWishes};

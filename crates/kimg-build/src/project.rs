@@ -18,6 +18,7 @@ use crate::publish::Destination;
 use crate::rules;
 use crate::settings::{ProgramSettings, RolledBackPolicy, Settings};
 use crate::sources::{self, Packages, branch};
+use crate::statements::StatementWishes;
 use crate::variants::Variants;
 
 /// Settings as flags say them; each that is said wins over `kimg.toml`.
@@ -134,6 +135,8 @@ pub struct Project {
     pub labels: BTreeMap<String, String>,
     /// Annotations of manifests and indexes.
     pub annotations: BTreeMap<String, String>,
+    /// What is to be said about the images beside them. Nothing, where nobody asks.
+    pub statements: StatementWishes,
 }
 
 impl Project {
@@ -206,6 +209,7 @@ impl Project {
             strict: flags.strict || settings.strict.unwrap_or(false),
             labels,
             annotations,
+            statements: StatementWishes::default(),
         })
     }
 

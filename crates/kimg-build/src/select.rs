@@ -376,7 +376,7 @@ pub fn record(selected: &mut Selected, alpine: Option<&str>, cache: &Cache) -> R
 
 /// The SHA-1 of a content, computed once for all builds: to hash what was packed would take longer than all the rest
 /// of a build in which nothing changed.
-fn known_sha1(content: &kimg_core::Content, cache: &Cache) -> Option<[u8; 20]> {
+pub(crate) fn known_sha1(content: &kimg_core::Content, cache: &Cache) -> Option<[u8; 20]> {
     let key = content.digest();
     cache.record("sha1", &key).or_else(|| {
         let sha1 = kimg_apk::sha1_of(content)?;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use kimg_core::{Classified, Digest, ErrorClass};
 use kimg_image::ImageError;
 use kimg_layer::LayerError;
+use kimg_sign::SignError;
 
 use crate::{NameError, Reference};
 
@@ -165,6 +166,17 @@ pub enum RegistryError {
         #[source]
         source: Box<RegistryError>,
     },
+    /// A key, signature or statement that does not hold.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// An image without a signature by the key that was asked for.
+    #[error("{image} is not signed by this key{}", reasons(problems))]
+    NotSigned {
+        /// The image, with its digest.
+        image: String,
+        /// Why each of its signatures does not hold; empty if it has none.
+        problems: Vec<String>,
+    },
     /// A blob of this machine that is missing or damaged.
     #[error(transparent)]
     Layer(#[from] LayerError),
@@ -189,6 +201,10 @@ pub struct TakenTag {
 
 fn times(attempts: u32) -> String {
     if attempts > 1 { format!(", {attempts} times") } else { String::new() }
+}
+
+fn reasons(problems: &[String]) -> String {
+    if problems.is_empty() { ": it has no signature".to_owned() } else { of(&problems.join("; ")) }
 }
 
 fn of(said: &str) -> String {
@@ -225,7 +241,8 @@ impl Classified for RegistryError {
             Self::Network { .. } | Self::Busy { .. } => ErrorClass::Network,
             Self::Denied { .. } | Self::ForeignRealm { .. } => ErrorClass::Authentication,
             Self::Refused { .. } | Self::Protocol { .. } => ErrorClass::Registry,
-            Self::Mismatch { .. } => ErrorClass::Verification,
+            Self::Mismatch { .. } | Self::NotSigned { .. } => ErrorClass::Verification,
+            Self::Sign(source) => source.class(),
             Self::TooLarge { .. } => ErrorClass::Limit,
             Self::NotFound { .. } | Self::NoPlatform { .. } => ErrorClass::Unresolvable,
             Self::TagTaken { .. } => ErrorClass::Conflict,
@@ -252,6 +269,7 @@ impl Classified for RegistryError {
             Self::NoPlatform { known, .. } if !known.is_empty() => {
                 Some(format!("it has {}", known.join(", ")))
             }
+            Self::Sign(source) => source.hint(),
             Self::Image(source) => source.hint(),
             Self::Layer(source) => source.hint(),
             _ => None,

@@ -33,6 +33,7 @@
 //! | [`Keychain`], [`Credentials`], [`Secret`] | who one is, from where Docker and podman keep it; never shown |
 //! | [`Client`] | `push`, `plan`, `pull`, `copy`, `join`, `gather_parts`, `verify`, `manifest`, `head`, `tags`, `referrers`, `push_referrer` |
 //! | [`Release`], [`PushOptions`], [`Plan`], [`Pushed`] | what is pushed together, how, what that would change, what it did |
+//! | [`Signing`], [`Signed`], [`SignatureOf`] | `sign`, `verify_signed`, `attest`, `attestations`: signatures by key as cosign keeps them |
 //! | [`TaggedArtifact`] | blobs under a tag that are no image: `artifact`, `fetch_blobs`, `upload_blobs`, `tag_artifact` |
 //! | [`Journal`] | what an interrupted push leaves for the next one |
 //! | [`Watch`], [`Progress`], [`Tally`] | what is going on, blob by blob and in all |
@@ -71,6 +72,7 @@ mod push;
 mod reference;
 mod referrers;
 mod secret;
+mod signatures;
 mod transport;
 mod tree;
 mod upload;
@@ -89,4 +91,5 @@ pub use push::{Plan, PlannedBlob, PlannedTag, PushOptions, Pushed, Release};
 pub use reference::{DOCKER_HUB, NameError, Reference, Repository, Tag};
 pub use referrers::{Artifact, ArtifactBlob};
 pub use secret::Secret;
+pub use signatures::{FoundSignature, SignatureOf, Signed, Signing};
 pub use verify::{Finding, Verified};

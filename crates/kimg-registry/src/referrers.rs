@@ -89,13 +89,9 @@ impl Client {
         let repository = image.repository();
         let host = self.transport.host(repository).await?;
         let place = Place { transport: &self.transport, host: &host, repository };
-        let folder = tempfile::tempdir()?;
-        let store = BlobStore::open(folder.path())?;
         let config = Descriptor::of(EMPTY, b"{}");
-        store.put_bytes(b"{}")?;
         let mut layers = Vec::new();
         for blob in &artifact.blobs {
-            store.put_bytes(&blob.bytes)?;
             let annotations = blob.annotations.clone();
             layers.push(Descriptor { annotations, ..Descriptor::of(&blob.media_type, &blob.bytes) });
         }
@@ -103,15 +99,8 @@ impl Client {
             // An image manifest has at least one.
             layers.push(config.clone());
         }
-        for Descriptor { digest, size, .. } in std::iter::once(&config).chain(&layers) {
-            let watch: Arc<dyn Watch> = Arc::new(());
-            let (transport, host, store) = (&self.transport, &*host, &store);
-            let (digest, size) = (*digest, *size);
-            let upload = Upload { transport, host, repository, store, digest, size, journal: None, watch };
-            if !upload.is_there().await? {
-                upload.run(&[]).await?;
-            }
-        }
+        let blobs = artifact.blobs.iter().map(|blob| blob.bytes.as_slice());
+        place.send_small(std::iter::once(&b"{}"[..]).chain(blobs)).await?;
         let manifest = Written {
             schema_version: 2,
             media_type: media_type::MANIFEST,
@@ -135,6 +124,27 @@ impl Client {
 }
 
 impl Place<'_> {
+    /// Sends blobs that are held in memory, those that are not there yet.
+    pub(crate) async fn send_small(
+        &self,
+        blobs: impl IntoIterator<Item = &[u8]>,
+    ) -> Result<(), RegistryError> {
+        let folder = tempfile::tempdir()?;
+        let store = BlobStore::open(folder.path())?;
+        for bytes in blobs {
+            store.put_bytes(bytes)?;
+        }
+        let (transport, host, repository, store) = (self.transport, self.host, self.repository, &store);
+        for (digest, size) in store.list()? {
+            let watch: Arc<dyn Watch> = Arc::new(());
+            let upload = Upload { transport, host, repository, store, digest, size, journal: None, watch };
+            if !upload.is_there().await? {
+                upload.run(&[]).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// What the index under `sha256-<hex>` lists; nothing where there is none.
     async fn listed(&self, subject: Digest) -> Result<Vec<Descriptor>, RegistryError> {
         let tag = Tag::of_referrers(subject);

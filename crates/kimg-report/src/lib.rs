@@ -13,6 +13,8 @@
 //! | [`BuildReport`] | all that a build has to say when it is done |
 //! | [`DiffReport`] | what differs between two images, and which packages explain it |
 //! | [`FileTreeReport`] | the files of an image by folder or by reason |
+//! | [`mod@sbom`] | what is in an image, as SPDX and as CycloneDX |
+//! | [`mod@provenance`] | what images were made of and by what, as in-toto and SLSA have it |
 //! | [`Graph`] | which file needs which: as a tree, for Graphviz, as a picture |
 //!
 //! Two sizes stand in every table: **pull**, the bytes of the compressed layers, which a node fetches; and **on
@@ -50,7 +52,9 @@ mod graph;
 mod markers;
 mod matrix;
 mod outline;
+pub mod provenance;
 mod report;
+pub mod sbom;
 mod screen;
 mod size;
 mod svg;
@@ -79,6 +83,12 @@ pub use table::{Align, Column, Table};
 /// What is said wherever something made from the embedded sample is shown.
 pub const SAMPLE_NOTICE: &str =
     "SAMPLE: made from the sample built into kimg, not from real packages; no node can run it.";
+
+/// A time in seconds since 1970 as RFC 3339 has it, in UTC. What is no such time is the first one.
+fn rfc3339(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.unwrap_or_default().to_string()
+}
 
 /// Any of this crate's structs as JSON, indented, with a line feed at the end.
 fn json(value: &impl serde::Serialize) -> String {

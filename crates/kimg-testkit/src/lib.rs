@@ -84,10 +84,11 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// The same without a word.
+/// The same without a word. What `.ci/setup` fetched lies under `target/tools`.
 pub fn find_tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let own = workspace().join("target/tools/bin");
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into(), own]);
     folders.map(|folder| folder.join(name)).find(|file| {
         file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     })

@@ -9,7 +9,7 @@ use kimg_build::publish::Destination;
 use serde_json::json;
 
 use crate::args::{BuildArgs, ProgressMode, TextOrJson};
-use crate::commands::publish::{Target, destination, summary};
+use crate::commands::publish::{Target, destination, mounts, summary};
 use crate::commands::registry::results;
 use crate::commands::setting::{Making, Setting, cache_folder, progress_mode};
 use crate::failure::Failure;
@@ -28,9 +28,13 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     if !pushed_to.is_empty() && outputs.is_empty() {
         setting.project.outputs.clear();
     }
+    setting.project.statements = args.statements.wishes()?;
     let progress = Progress::new(progress_mode(args.selection.progress, args.quiet));
     let build = setting.build(&progress);
-    let outcome = build.run()?;
+    let key = args.sign.key()?;
+    let mounted: Vec<_> = pushed_to.iter().flat_map(|to| mounts(to, &setting)).collect();
+    let outcome = args.shared.run(&build, &args.registry, args.selection.retry_times, &mounted)?;
+    args.statements.write(&outcome.statements, !pushed_to.is_empty())?;
     drop(progress);
     if outcome.lock_changed
         && let Some(path) = setting.lock_path()
@@ -49,6 +53,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
             cache: &cache_folder(args.selection.cache_dir.as_deref())?,
             mode: progress_mode(args.selection.progress, args.quiet),
             format: args.format,
+            key: key.as_ref(),
         };
         // A dry run has printed its plan, and that is all.
         let Some(pushed) = target.push(&setting, &outcome)? else { return Ok(ExitCode::SUCCESS) };

@@ -12,12 +12,14 @@ use kimg_layer::BlobStore;
 use kimg_registry::{Client, Reference, RegistryError, Release, Repository, Tag, Watch};
 use kimg_source::Cache;
 
-use crate::args::key_value;
+use crate::args::{ProgressMode, key_value};
 use crate::commands::push::tag_or_reference;
 use crate::commands::registry::pushing::{PushingArgs, ResultArgs};
 use crate::commands::registry::results::{self, Entry, MetadataFile};
-use crate::commands::registry::{Story, TalkArgs, reference, wait_for};
+use crate::commands::registry::statements::sign;
+use crate::commands::registry::{SignArgs, Story, TalkArgs, reference, wait_for};
 use crate::failure::Failure;
+use crate::progress::Progress;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,6 +51,9 @@ pub(crate) struct IndexArgs {
     pushing: PushingArgs,
 
     #[command(flatten)]
+    sign: SignArgs,
+
+    #[command(flatten)]
     talk: TalkArgs,
 
     #[command(flatten)]
@@ -64,6 +69,7 @@ struct Joined {
 }
 
 pub(crate) fn run(args: &IndexArgs) -> Result<ExitCode, Failure> {
+    let key = args.sign.key()?;
     let wanted = if args.metadata.is_empty() { typed(args)? } else { from_metadata(&args.metadata)? };
     let repositories =
         wanted.iter().flat_map(|joined| joined.parts.iter().map(Reference::repository).chain([&joined.to]));
@@ -73,6 +79,13 @@ pub(crate) fn run(args: &IndexArgs) -> Result<ExitCode, Failure> {
     let blobs = BlobStore::open(cache.blobs()).map_err(RegistryError::from)?;
     let story = args.talk.story();
     let release = join(&client, &wanted, &args.annotations, &blobs, &story)?;
+    if let Some(key) = key.filter(|_| !args.pushing.dry_run) {
+        args.pushing.refuse_taken(&client, &release, &cache_folder)?;
+        let silent = Arc::new(Story::new(Progress::new(ProgressMode::Quiet)));
+        let untagged = PushingArgs { by_digest: true, ..args.pushing.clone() };
+        let pushed = untagged.push(&client, release.clone(), &cache_folder, &silent, args.results.format)?;
+        sign(&client, pushed.iter().flat_map(|pushed| &pushed.untagged), &key, &story)?;
+    }
     let pushed = args.pushing.push(&client, release, &cache_folder, &story, args.results.format)?;
     if let Some(pushed) = pushed {
         results::tell(&Entry::all(&pushed, &client, &[])?, &args.results)?;

@@ -10,6 +10,7 @@ pub(crate) mod files;
 pub(crate) mod index;
 pub(crate) mod init;
 pub(crate) mod inspect;
+pub(crate) mod keys;
 pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod matrix;

@@ -8,11 +8,13 @@ use clap::Args;
 use kimg_build::publish::{Destination, parts, release};
 use kimg_build::{Outcome, Project};
 use kimg_registry::Repository;
+use kimg_sign::SigningKey;
 
 use crate::args::{AimArgs, ImageArgs, ProgressMode, Selection, TextOrJson};
 use crate::commands::registry::pushing::{PushingArgs, ResultArgs};
 use crate::commands::registry::results::{self, Entry};
-use crate::commands::registry::{RegistryArgs, Story};
+use crate::commands::registry::statements::attach;
+use crate::commands::registry::{RegistryArgs, SharedCacheArgs, SignArgs, StatementArgs, Story};
 use crate::commands::setting::{Making, Setting, cache_folder, progress_mode};
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -22,6 +24,7 @@ Examples:
   kimg publish ghcr.io/acme/kubelet                        every variant and architecture; kube-proxy beside it
   kimg publish ghcr.io/acme/kubelet --dry-run              what would be sent, and which tags would be set
   kimg publish 'ghcr.io/acme/kubelet-{variant}' -t latest  a repository for each variant
+  kimg publish ghcr.io/acme/kubelet --sbom spdx --provenance --sign-key cosign.key
   kimg publish ghcr.io/acme/kubelet --arch arm64 --metadata-file arm64.json    one job for each architecture, and then
   kimg index --metadata amd64.json arm64.json armv7.json                       one that joins them";
 
@@ -54,6 +57,15 @@ pub(crate) struct PublishArgs {
     partial: bool,
 
     #[command(flatten)]
+    statements: StatementArgs,
+
+    #[command(flatten)]
+    sign: SignArgs,
+
+    #[command(flatten)]
+    shared: SharedCacheArgs,
+
+    #[command(flatten)]
     registry: RegistryArgs,
 
     #[command(flatten)]
@@ -73,8 +85,14 @@ pub(crate) fn run(args: &PublishArgs) -> Result<ExitCode, Failure> {
     let to = destination(args.to.as_deref(), &setting.project)?;
     let mode = progress_mode(args.selection.progress, args.quiet);
     let progress = Progress::new(mode);
-    let outcome = setting.build(&progress).run()?;
+    // A key that can't be used is better known before than after.
+    let key = args.sign.key()?;
+    setting.project.statements = args.statements.wishes()?;
+    let build = setting.build(&progress);
+    let outcome =
+        args.shared.run(&build, &args.registry, args.selection.retry_times, &mounts(&to, &setting))?;
     drop(progress);
+    args.statements.write(&outcome.statements, true)?;
     let target = Target {
         to: &to,
         registry: &args.registry,
@@ -84,6 +102,7 @@ pub(crate) fn run(args: &PublishArgs) -> Result<ExitCode, Failure> {
         cache: &cache_folder(args.selection.cache_dir.as_deref())?,
         mode,
         format: args.results.format,
+        key: key.as_ref(),
     };
     if let Some(entries) = target.push(&setting, &outcome)? {
         results::summary(&summary(&outcome, &entries))?;
@@ -112,6 +131,16 @@ pub(crate) struct Target<'a> {
     pub(crate) cache: &'a Path,
     pub(crate) mode: ProgressMode,
     pub(crate) format: TextOrJson,
+    pub(crate) key: Option<&'a SigningKey>,
+}
+
+/// The repositories of a release: what they have, a cache need not be sent.
+pub(crate) fn mounts(to: &Destination, setting: &Setting) -> Vec<Repository> {
+    let variants = setting.project.variants.iter();
+    let mut all: Vec<Repository> = variants.filter_map(|v| to.repository(&v.image, &v.name).ok()).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 impl Target<'_> {
@@ -131,6 +160,15 @@ impl Target<'_> {
         }
         let registries = release.repositories().into_iter().map(Repository::registry);
         let client = self.registry.client(registries, self.retry_times, Some(pushing.read_back))?;
+        let speaks = !outcome.statements.is_empty() || self.key.is_some();
+        if speaks && !pushing.dry_run {
+            // Statements and signatures are there before a tag leads to what they are about.
+            pushing.refuse_taken(&client, &release, self.cache)?;
+            let silent = Arc::new(Story::new(Progress::new(ProgressMode::Quiet)));
+            let untagged = PushingArgs { by_digest: true, ..pushing.clone() };
+            untagged.push(&client, release.clone(), self.cache, &silent, self.format)?;
+            attach(&client, &parts, &outcome.statements, self.key, &story)?;
+        }
         let pushed = pushing.push(&client, release, self.cache, &story, self.format)?;
         pushed.map(|pushed| Entry::all(&pushed, &client, &parts)).transpose()
     }

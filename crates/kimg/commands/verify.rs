@@ -1,26 +1,30 @@
 //! `kimg verify`: an image from its index down to the last file.
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use fs_err as fs;
 use kimg_build::existing::{Place, verify};
 use kimg_core::{ErrorClass, Platform};
 use kimg_registry::Watch;
 use kimg_report::size;
+use kimg_sign::VerifyingKey;
 use serde_json::{Value, json};
 
 use crate::args::TextOrJson;
 use crate::commands::check::{Checked, at_images, list};
 use crate::commands::registry::{DOCKER, Fetched, TalkArgs, reference, wait_for, without_prefix};
-use crate::failure::Failure;
+use crate::failure::{Failure, classified};
 
 const EXAMPLES: &str = "\
 Examples:
   kimg verify ghcr.io/acme/kubelet:v1.34.2-cni       what a registry has: every blob is read
   kimg verify oci:out:kubelet:v1.34.2-cni            what lies here
-  kimg verify out                                    every image of a layout";
+  kimg verify out                                    every image of a layout
+  kimg verify ghcr.io/acme/kubelet:v1.34.2-cni --key cosign.pub      and who signed it";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -33,6 +37,10 @@ pub(crate) struct VerifyArgs {
     /// Do not look whether the programs start: whether all that they load is there and fits
     #[arg(long)]
     no_check: bool,
+
+    /// A public key (PEM): the image has to have a signature by it, as cosign makes them
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 
     #[command(flatten)]
     talk: TalkArgs,
@@ -54,6 +62,12 @@ struct Seen {
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let is_here = ["oci:", "oci-archive:", "docker-archive:"].iter().any(|kind| args.image.starts_with(kind))
         || std::path::Path::new(&args.image).exists();
+    if is_here && args.key.is_some() {
+        return Err(Failure::usage("signatures lie beside images in registries, and not in layouts")
+            .hint("name what the registry has: REPOSITORY:TAG"));
+    }
+    // What nobody signed is not looked at any closer.
+    let signed = args.key.as_deref().map(|key| signatures(args, key)).transpose()?;
     let seen = if is_here { here(&args.image)? } else { there(args)? };
     let checked = match (args.no_check, is_here) {
         (true, _) => Vec::new(),
@@ -67,7 +81,12 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     };
     let mut out = std::io::stdout().lock();
     match args.format {
-        TextOrJson::Table => write!(out, "{}", text(&args.image, &seen, &checked))?,
+        TextOrJson::Table => {
+            write!(out, "{}", text(&args.image, &seen, &checked))?;
+            if let Some((_, text)) = &signed {
+                write!(out, "{text}")?;
+            }
+        }
         TextOrJson::Json => {
             let findings: Vec<_> =
                 seen.findings.iter().map(|(digest, it)| json!({ "digest": digest, "problem": it })).collect();
@@ -76,6 +95,9 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
             all["platforms"] = json!(seen.platforms);
             all["findings"] = json!(findings);
             all["checked"] = json!(checked);
+            if let Some((signed, _)) = &signed {
+                all["signed"] = signed.clone();
+            }
             writeln!(out, "{}", serde_json::to_string_pretty(&all).map_err(std::io::Error::from)?)?;
         }
     }
@@ -108,6 +130,31 @@ fn text(image: &str, seen: &Seen, checked: &[Checked]) -> String {
 
 fn check(place: &Place, args: &VerifyArgs) -> Result<Vec<Checked>, Failure> {
     at_images(place, &[], &[], &args.talk.cache_folder()?)
+}
+
+/// The good signatures by a key, of an index and of each image in it, and the statements that it has signed; as JSON and in
+/// words.
+fn signatures(args: &VerifyArgs, key: &Path) -> Result<(Value, String), Failure> {
+    let pem = fs::read(key)?;
+    let key =
+        VerifyingKey::from_pem(&pem).map_err(|error| classified(&error).about(&key.display().to_string()))?;
+    let reference = reference(&args.image)?;
+    let client = args.talk.client([reference.repository()])?;
+    let found = wait_for(client.verify_signed(&reference, &key, None))?;
+    let (mut list, mut text) = (Vec::new(), String::new());
+    for one in &found {
+        let image = reference.repository().at(one.digest);
+        let attested = wait_for(client.attestations(&image, &key))?;
+        let kinds: Vec<&str> = attested.iter().map(|it| it.statement.predicate_type.as_str()).collect();
+        let what = one.platform.clone().unwrap_or_else(|| "index".into());
+        let is_signed = if one.claim.is_some() { "signed" } else { "not signed itself" };
+        let said = if kinds.is_empty() { String::new() } else { format!("; signed {}", kinds.join(", ")) };
+        text += &format!("  {what} {}: {is_signed}{said}\n", &one.digest.to_string()[..19]);
+        list.push(json!({
+            "digest": one.digest, "platform": one.platform, "signed": one.claim.is_some(), "statements": kinds,
+        }));
+    }
+    Ok((Value::Array(list), text))
 }
 
 /// What lies on this machine.

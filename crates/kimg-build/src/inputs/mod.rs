@@ -19,6 +19,7 @@ use tokio::sync::mpsc::unbounded_channel;
 pub(crate) use choose::Choice;
 pub use fetch::Sourced;
 pub(crate) use platform::PlatformInputs;
+pub use platform::ReadIndex;
 
 use crate::error::BuildError;
 use crate::events::{Event, Events};
@@ -75,6 +76,8 @@ pub struct Inputs {
     pub images: Vec<ImageInputs>,
     /// The Alpine branch of each platform's repositories, as far as it is known.
     pub alpine: Option<String>,
+    /// The indexes that packages were chosen from.
+    pub indexes: Vec<ReadIndex>,
     /// The lock that these inputs would be pinned by.
     pub lock: Lock,
     /// Files and bytes of packages.
@@ -147,6 +150,7 @@ async fn gather_all(
     let (packages, fetched) = fetch::fetch(&chosen, &platforms, reader, events).await?;
     let mut programs: BTreeMap<Platform, Vec<(OwnProgram, Content)>> = BTreeMap::new();
     let mut lock = Lock::new();
+    let indexes = platforms.values().flat_map(|platform| platform.read.clone()).collect();
     lock.indexes = platforms.values().flat_map(|platform| platform.seen.clone()).collect();
     for platform in &project.platforms {
         for own in project.programs_for(*platform) {
@@ -192,7 +196,7 @@ async fn gather_all(
         refuse_changes(&locked.compare(&lock))?;
     }
     one_version_each(project, &images)?;
-    Ok(Inputs { images, alpine, lock, fetched, sourced: packages })
+    Ok(Inputs { images, alpine, indexes, lock, fetched, sourced: packages })
 }
 
 /// Writes the inputs into the lock file, beside the images it has already. Gives whether the file changed.

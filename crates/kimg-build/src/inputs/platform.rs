@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kimg_apk::KeyRing;
-use kimg_core::Platform;
+use kimg_core::{Digest, Platform};
 use kimg_source::lock::{Lock, LockedIndex};
 use kimg_source::repository::{FetchedIndex, Reader, RolledBack, Seen};
 use kimg_source::{Location, Repository, SourceError, keys};
@@ -16,6 +16,19 @@ use crate::project::Project;
 use crate::settings::RolledBackPolicy;
 use crate::sources::{Keys, Packages};
 
+/// An index that packages were chosen from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadIndex {
+    /// The platform.
+    pub platform: Platform,
+    /// The mirror or folder.
+    pub from: Location,
+    /// The SHA-256 of its file.
+    pub digest: Digest,
+    /// What the repository says of itself: `v3.22.1-130-g…`; may be empty.
+    pub description: String,
+}
+
 /// What one platform's packages are chosen from.
 pub(crate) struct PlatformInputs {
     pub(crate) keys: KeyRing,
@@ -24,6 +37,8 @@ pub(crate) struct PlatformInputs {
     pub(crate) indexes: Vec<kimg_apk::Repository>,
     /// How new the indexes of mirrors are.
     pub(crate) seen: Vec<LockedIndex>,
+    /// Where each index is from, and its digest.
+    pub(crate) read: Vec<ReadIndex>,
 }
 
 impl PlatformInputs {
@@ -56,8 +71,13 @@ pub(crate) async fn open(
                 Ok::<_, SourceError>((platform, number, index))
             });
         }
-        let inputs =
-            PlatformInputs { keys: ring, repositories: repositories.clone(), indexes: vec![], seen: vec![] };
+        let inputs = PlatformInputs {
+            keys: ring,
+            repositories: repositories.clone(),
+            indexes: vec![],
+            seen: vec![],
+            read: vec![],
+        };
         platforms.insert(platform, inputs);
     }
     let mut read = BTreeMap::new();
@@ -66,7 +86,7 @@ pub(crate) async fn open(
             joined.map_err(std::io::Error::other).map_err(BuildError::disk("reading indexes"))??;
         read.insert((platform, number), index);
     }
-    for ((platform, number), FetchedIndex { index, rolled_back, .. }) in read {
+    for ((platform, number), FetchedIndex { index, digest, from, rolled_back, .. }) in read {
         let Some(inputs) = platforms.get_mut(&platform) else { continue };
         let repository = &repositories[number];
         if let Some(back) = rolled_back {
@@ -88,6 +108,8 @@ pub(crate) async fn open(
             }
             inputs.seen.push(found);
         }
+        let description = index.description.clone();
+        inputs.read.push(ReadIndex { platform, from, digest, description });
         inputs.indexes.push(kimg_apk::Repository {
             name: repository.name(),
             tag: repository.tag.clone(),

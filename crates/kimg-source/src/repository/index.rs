@@ -20,6 +20,8 @@ use crate::{Location, SourceError};
 pub struct FetchedIndex {
     /// The index.
     pub index: Index,
+    /// The SHA-256 of its file.
+    pub digest: Digest,
     /// The mirror it is from.
     pub from: Location,
     /// How it came from there.
@@ -94,6 +96,7 @@ struct Note {
 /// An index that was verified, but not yet held against what was seen.
 struct Candidate {
     index: Index,
+    digest: Digest,
     origin: IndexOrigin,
     /// What goes into the cache if it is not older.
     fresh: Option<(Vec<u8>, Validators)>,
@@ -142,8 +145,8 @@ impl Repository {
             }
             let up_to_date = rolled_back.is_none();
             if up_to_date || best.as_ref().is_none_or(|best| best.newest() < found.newest()) {
-                let (index, origin) = (found.index, found.origin);
-                best = Some(FetchedIndex { index, from: mirror.clone(), origin, rolled_back });
+                let Candidate { index, digest, origin, .. } = found;
+                best = Some(FetchedIndex { index, digest, from: mirror.clone(), origin, rolled_back });
             }
             if up_to_date {
                 break;
@@ -171,17 +174,17 @@ impl Repository {
             Location::Remote(url) => self.ask(location, url, reader).await?,
         };
         let (keys, limits, signed) = (keys.clone(), reader.limits, self.signed);
-        let (index, bytes) = blocking(move || {
+        let (index, digest, bytes) = blocking(move || {
             let read = if signed {
                 read_index(&bytes, &keys, &limits)
             } else {
                 read_unsigned_index(&bytes, &limits)
             };
-            (read, bytes)
+            (read, Digest::of(&bytes), bytes)
         })
         .await?;
         let index = index.map_err(|source| SourceError::Apk { what: format!("index {location}"), source })?;
-        Ok(Candidate { index, origin, fresh: validators.map(|validators| (bytes, validators)) })
+        Ok(Candidate { index, digest, origin, fresh: validators.map(|validators| (bytes, validators)) })
     }
 
     /// Asks a mirror for its index, unless it is the one in the cache.

@@ -1,8 +1,10 @@
 //! What every command that talks to a registry shares: its flags, the client, and how it is told.
 
+pub(crate) mod cache;
 mod fetched;
 pub(crate) mod pushing;
 pub(crate) mod results;
+pub(crate) mod statements;
 mod story;
 
 use std::future::Future;
@@ -21,8 +23,10 @@ use crate::commands::setting::{cache_folder, progress_mode};
 use crate::failure::{Failure, classified};
 use crate::progress::Progress;
 
+pub(crate) use cache::CacheArgs as SharedCacheArgs;
 pub(crate) use fetched::{DOCKER, Fetched, Images, without_prefix};
 pub(crate) use pushing::PushingArgs;
+pub(crate) use statements::{SignArgs, StatementArgs};
 pub(crate) use story::Story;
 
 /// How registries are talked to.

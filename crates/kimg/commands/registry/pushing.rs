@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use kimg_registry::{Client, Journal, Plan, PushOptions, Pushed, Release, Repository, Watch};
+use kimg_registry::{Client, Journal, Plan, PushOptions, Pushed, RegistryError, Release, Repository, Watch};
 use kimg_report::{Column, Table, size};
 use serde_json::json;
 
@@ -48,6 +48,21 @@ impl PushingArgs {
             journal: Some(journal),
             mount_from: mount_from.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Refuses, before anything is sent, what would be refused at the end.
+    pub(crate) fn refuse_taken(
+        &self,
+        client: &Client,
+        release: &Release,
+        cache: &Path,
+    ) -> Result<(), Failure> {
+        if self.move_tags || self.by_digest {
+            return Ok(());
+        }
+        let journal = journal(cache)?;
+        let taken = wait_for(client.plan(release, &self.options(&journal)?))?.taken();
+        if taken.is_empty() { Ok(()) } else { Err(RegistryError::TagTaken { taken }.into()) }
     }
 
     /// Pushes a release; where only a plan is wanted, prints that.
