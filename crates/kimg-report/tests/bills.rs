@@ -21,14 +21,14 @@ print(len(document.packages), len(document.files), len(document.relationships))
 sys.exit(bool(problems))
 "#;
 
-const CYCLONEDX: &str = r#"
+const CYCLONEDX: &str = r"
 import sys
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 problem = JsonStrictValidator(SchemaVersion.V1_6).validate_str(open(sys.argv[1]).read())
 if problem: print(problem)
 sys.exit(bool(problem))
-"#;
+";
 
 /// Runs a judge over a file; `None` is a visible skip. Python's own word about what it lacks is no verdict.
 fn judge(script: &str, folder: &Path, name: &str, text: &str) -> Option<Result<String, String>> {

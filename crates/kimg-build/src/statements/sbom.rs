@@ -128,9 +128,14 @@ impl Bill<'_> {
             }
             Origin::Package { .. } => {
                 let package = self.image.packages.iter().find(|p| origin_of(&p.record) == entry.origin)?;
-                let shipped = || package.entries.iter().filter_map(|(at, it)| Some((at, it.content()?)));
-                let here = shipped().filter(|(at, _)| *at == path).last();
-                here.or_else(|| shipped().filter(|(at, _)| at.file_name() == path.file_name()).last())
+                // Of two entries for one path the later one counts.
+                let shipped =
+                    || package.entries.iter().rev().filter_map(|(at, it)| Some((at, it.content()?)));
+                let named = || shipped().filter(|(at, _)| at.file_name() == path.file_name());
+                shipped()
+                    .find(|(at, _)| *at == path)
+                    .or_else(|| named().find(|(_, content)| entry.content() == Some(*content)))
+                    .or_else(|| named().next())
                     .map(|(_, content)| content)
             }
         }
