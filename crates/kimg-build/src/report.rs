@@ -160,9 +160,6 @@ fn not_run(image: &Selected) -> Vec<NotRun> {
 fn next(project: &Project, joined: &[(usize, Tagged)]) -> Option<String> {
     let output = project.outputs.iter().find(|o| o.form == OutputForm::Oci)?;
     let (_, tagged) = joined.last()?;
-    let tag = tagged.tags.first()?;
-    let destination = output.destination.display();
-    let name = tag.split(':').next().unwrap_or_default();
-    let version = tag.split(':').nth(1).unwrap_or_default();
-    Some(format!("skopeo copy --all oci:{destination}:{tag} docker://ghcr.io/me/{name}:{version}"))
+    let name = tagged.tags.first()?.split(':').next().unwrap_or_default();
+    Some(format!("kimg push {} ghcr.io/me/{name}", output.destination.display()))
 }

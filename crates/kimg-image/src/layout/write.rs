@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kimg_core::Digest;
 use kimg_layer::BlobStore;
+use rayon::prelude::*;
 
 use super::LAYOUT_FILE;
 use super::read::{check_version, not_a_layout, read_index};
@@ -50,6 +51,7 @@ pub fn write_layout(dir: &Path, images: &[Tagged], blobs: &BlobStore) -> Result<
         tags: tags.iter().map(|tag| (tag.annotations[REF_NAME].clone(), tag.digest)).collect(),
         ..LayoutReport::default()
     };
+    let mut missing = Vec::new();
     for blob in wanted.values() {
         if layout.is_whole(blob.digest, blob.size) {
             report.reused += 1;
@@ -59,10 +61,16 @@ pub fn write_layout(dir: &Path, images: &[Tagged], blobs: &BlobStore) -> Result<
         if !fs_err::exists(layout.path(blob.digest)).map_err(ImageError::Disk)? {
             added.files.push(layout.path(blob.digest));
         }
-        layout.put(|out| blob.copy(blobs, out))?;
         report.added += 1;
         report.added_bytes += blob.size;
+        missing.push(blob);
     }
+    // The largest first, each on a thread of its own: copying is hashing and waiting for the disk.
+    missing.sort_by_key(|blob| std::cmp::Reverse(blob.size));
+    missing
+        .par_iter()
+        .with_max_len(1)
+        .try_for_each(|blob| layout.put(|out| blob.copy(blobs, out)).map(drop))?;
     let index = merge(dir, tags)?;
     let path = dir.join("index.json");
     if !fs_err::exists(&path).map_err(ImageError::Disk)? {
