@@ -22,7 +22,7 @@ fn steps(file: &str, wanted: &str) -> Vec<String> {
         let below =
             || lines[place + 1..].iter().take_while(|next| next.is_empty() || indent(next) > indent(line));
         match line.trim_start().trim_start_matches("- ") {
-            "run: |" => steps.push(below().map(|line| format!("{}\n", line.trim())).collect()),
+            "run: |" => steps.push(below().map(|line| line.trim()).collect::<Vec<_>>().join("\n")),
             "script:" => steps.extend(below().map(|line| line.trim().trim_start_matches("- ").to_owned())),
             _ => {}
         }

@@ -140,15 +140,13 @@ pub fn release_of_layout(
         let same = |(top, place, _): &&mut (kimg_image::Descriptor, Repository, Vec<Tag>)| {
             top.digest == descriptor.digest && *place == repository
         };
-        match parts.iter_mut().find(same) {
-            Some((_, _, tags)) => tags.push(tag),
-            None => {
-                let mut top =
-                    kimg_image::Descriptor::new(&descriptor.media_type, descriptor.digest, descriptor.size);
-                top.platform.clone_from(&descriptor.platform);
-                parts.push((top, repository, vec![tag]));
-            }
+        if let Some((_, _, tags)) = parts.iter_mut().find(same) {
+            tags.push(tag);
+            continue;
         }
+        let mut top = kimg_image::Descriptor::new(&descriptor.media_type, descriptor.digest, descriptor.size);
+        top.platform.clone_from(&descriptor.platform);
+        parts.push((top, repository, vec![tag]));
     }
     if let (Some(_), [first, .., last]) = (tags, &parts[..])
         && first.0.digest != last.0.digest

@@ -1,5 +1,7 @@
 //! One module a command: arguments in, results on standard output.
 
+#![expect(clippy::doc_markdown, reason = "these are the words of `--help`, not of a page")]
+
 pub(crate) mod audit;
 pub(crate) mod build;
 pub(crate) mod cache;

@@ -41,34 +41,12 @@ pub(crate) struct PushArgs {
 }
 
 pub(crate) fn run(args: &PushArgs) -> Result<ExitCode, Failure> {
-    let typed = without_prefix(&args.to);
-    let (to, tags) = match typed.parse::<Destination>() {
-        // A port's colon is no tag's.
-        Ok(repository) => (repository, None),
-        Err(_) => {
-            let named = reference(typed)?;
-            let Some(tag) = named.tag().cloned() else {
-                return Err(Failure::usage(format!(
-                    "`{typed}` names a digest: what is pushed has one of its own"
-                ))
-                .hint("name the repository, with or without a tag"));
-            };
-            (named.repository().to_string().parse::<Destination>()?, Some(vec![tag]))
-        }
-    };
+    let (to, tags) = destination(without_prefix(&args.to))?;
     let cache = args.talk.cache_folder()?;
-    let unpacked;
-    let (folder, only) = match args.from.strip_prefix("oci-archive:") {
-        Some(rest) => {
-            let (path, only) = split(rest);
-            unpacked = unpack(Path::new(path), &cache)?;
-            (unpacked.path(), only)
-        }
-        None => {
-            let (path, only) = split(args.from.strip_prefix("oci:").unwrap_or(&args.from));
-            (Path::new(path), only)
-        }
-    };
+    let archive = args.from.strip_prefix("oci-archive:").map(split);
+    let unpacked = archive.map(|(path, _)| unpack(Path::new(path), &cache)).transpose()?;
+    let (path, only) = archive.unwrap_or_else(|| split(args.from.strip_prefix("oci:").unwrap_or(&args.from)));
+    let folder = unpacked.as_ref().map_or(Path::new(path), tempfile::TempDir::path);
     let layout = Layout::open(folder)?;
     let release = release_of_layout(&layout, only, &to, tags.as_deref())?;
     let story = args.talk.story();
@@ -80,6 +58,20 @@ pub(crate) fn run(args: &PushArgs) -> Result<ExitCode, Failure> {
         results::tell(&Entry::all(&pushed, &client, &[])?, &args.results)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The repository, and the tag if one is said.
+fn destination(typed: &str) -> Result<(Destination, Option<Vec<Tag>>), Failure> {
+    // A port's colon is no tag's.
+    if let Ok(repository) = typed.parse::<Destination>() {
+        return Ok((repository, None));
+    }
+    let named = reference(typed)?;
+    let Some(tag) = named.tag().cloned() else {
+        return Err(Failure::usage(format!("`{typed}` names a digest: what is pushed has one of its own"))
+            .hint("name the repository, with or without a tag"));
+    };
+    Ok((named.repository().to_string().parse()?, Some(vec![tag])))
 }
 
 /// A path holds no colon, as skopeo has it; a name may.

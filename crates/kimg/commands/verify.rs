@@ -1,5 +1,6 @@
 //! `kimg verify`: an image from its index down to the last file.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -119,7 +120,7 @@ fn text(image: &str, seen: &Seen, checked: &[Checked]) -> String {
     } else {
         text.push('\n');
         for (digest, problem) in &seen.findings {
-            text += &format!("  {digest}: {problem}\n");
+            let _ = writeln!(text, "  {digest}: {problem}");
         }
     }
     if !checked.is_empty() {
@@ -149,7 +150,7 @@ fn signatures(args: &VerifyArgs, key: &Path) -> Result<(Value, String), Failure>
         let what = one.platform.clone().unwrap_or_else(|| "index".into());
         let is_signed = if one.claim.is_some() { "signed" } else { "not signed itself" };
         let said = if kinds.is_empty() { String::new() } else { format!("; signed {}", kinds.join(", ")) };
-        text += &format!("  {what} {}: {is_signed}{said}\n", &one.digest.to_string()[..19]);
+        let _ = writeln!(text, "  {what} {}: {is_signed}{said}", &one.digest.to_string()[..19]);
         list.push(json!({
             "digest": one.digest, "platform": one.platform, "signed": one.claim.is_some(), "statements": kinds,
         }));

@@ -1,6 +1,6 @@
 //! The size matrix of images that exist: layouts, archives, whoever made them.
 //!
-//! [`open`] makes a [`Source`] of what a person typed; [`of_source`] gives its matrix. Sizes of kimg's own images stand
+//! [`of_place`] makes a [`Source`] of where images are; [`of_source`] gives its matrix. Sizes of kimg's own images stand
 //! in their manifests; those of others, and what is in a layer, are [measured](measure) by reading the layers.
 
 pub mod measure;

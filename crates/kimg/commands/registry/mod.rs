@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use clap::{Args, ValueEnum};
+use kimg_core::ErrorClass;
 use kimg_registry::{
     Client, Credentials, Keychain, NameError, Options, Proxies, ReadBack, Reference, RegistryError,
     Repository,
@@ -184,13 +185,11 @@ static NETWORK: OnceLock<Runtime> = OnceLock::new();
 
 /// Waits for what the network does.
 pub(crate) fn wait_for<T>(work: impl Future<Output = Result<T, RegistryError>>) -> Result<T, Failure> {
-    let network = match NETWORK.get() {
-        Some(network) => network,
-        None => {
-            let network = kimg_build::network()?;
-            NETWORK.get_or_init(|| network)
-        }
-    };
+    if NETWORK.get().is_none() {
+        // Two that come here at once make one too many, and that one goes.
+        let _ = NETWORK.set(kimg_build::network()?);
+    }
+    let network = NETWORK.get().ok_or_else(|| Failure::new(ErrorClass::LocalIo, "there is no network"))?;
     Ok(network.block_on(work)?)
 }
 

@@ -151,8 +151,8 @@ pub(crate) fn write_files(
         fs::write(path, json_text(&file)? + "\n")?;
     }
     if let Some(path) = digestfile {
-        let digests: String = entries.iter().map(|entry| format!("{}\n", entry.descriptor.digest)).collect();
-        fs::write(path, digests)?;
+        let digests: Vec<String> = entries.iter().map(|entry| entry.descriptor.digest.to_string()).collect();
+        fs::write(path, digests.join("\n") + "\n")?;
     }
     to_github(entries)
 }
