@@ -159,7 +159,7 @@ fn not_run(image: &Selected) -> Vec<NotRun> {
 /// What a person may want to type next: look into the image, and take it somewhere.
 fn next(project: &Project, joined: &[(usize, Tagged)]) -> Option<String> {
     let output = project.outputs.iter().find(|o| o.form == OutputForm::Oci)?;
-    let (_, tagged) = joined.last()?;
+    let (_, tagged) = joined.first()?;
     let name = tagged.tags.first()?.split(':').next().unwrap_or_default();
     Some(format!("kimg push {} ghcr.io/me/{name}", output.destination.display()))
 }

@@ -166,13 +166,12 @@ fn there(client: &Client, reference: &Reference) -> Result<Inspected, Failure> {
         let Some(config) = manifest.config else { continue };
         let bytes = wait_for(client.small_blob(repository, &config))?;
         let config: Value = serde_json::from_slice(&bytes).map_err(std::io::Error::from)?;
-        let platform = child.platform.as_ref();
-        let words = match platform {
-            Some(it) => [Some(it.os.clone()), Some(it.architecture.clone()), it.variant.clone()],
-            None => ["os", "architecture", "variant"].map(|key| config[key].as_str().map(str::to_owned)),
+        let own = || {
+            let words = ["os", "architecture", "variant"].map(|key| config[key].as_str().unwrap_or_default());
+            words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("/")
         };
-        let words: Vec<String> = words.into_iter().flatten().filter(|word| !word.is_empty()).collect();
-        images.push(one(words.join("/"), child.digest, manifest.annotations, &manifest.layers, config));
+        let platform = child.platform.as_ref().map_or_else(own, ToString::to_string);
+        images.push(one(platform, child.digest, manifest.annotations, &manifest.layers, config));
     }
     let referrers = wait_for(client.referrers(&repository.at(top.descriptor.digest)))?;
     Ok(Inspected {
