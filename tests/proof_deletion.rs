@@ -21,7 +21,7 @@ const UNPROBED: &[(&str, &str, &str)] = &[
         "Go reads it when it looks up the name of a server: kubeadm is watched at it in another test",
     ),
     ("/etc/ssl/certs/ca-certificates.crt", "root", "kubelet reads it when it speaks TLS"),
-    ("/etc/ssl/cert.pem", "rule tls-roots-other-name", "the same under another name"),
+    ("/etc/ssl/cert.pem", "root", "the same under another name"),
     ("/var/run", "root", "kubelet looks for the socket of the container runtime by this path"),
     ("/etc/os-release", "record", "scanners and the status of the node say what the image is"),
     ("/etc/apk/world", "record", "scanners and apk read it"),

@@ -6,25 +6,10 @@ mod program;
 
 use std::path::Path;
 
-use assert_cmd::Command;
 use kimg_core::{Digest, Platform};
 use kimg_testkit::{DockerRegistry, FolderServer, Layout, skopeo_inspect};
-use program::{answer, failure, json, success};
+use program::{answer, failure, json, kimg_quick as sample, kimg_talk as talk, success};
 use serde_json::Value;
-
-/// `kimg COMMAND` that builds from the sample: what is made is small, and the way it goes is the same.
-fn sample(folder: &Path, command: &str) -> Command {
-    let mut kimg = program::kimg_sample(folder, command);
-    kimg.args(["--pack", "never", "--retry-times", "0"]);
-    kimg
-}
-
-/// `kimg COMMAND` that only talks to registries, with a cache of its own.
-fn talk(folder: &Path, command: &str) -> Command {
-    let mut kimg = program::kimg(folder);
-    kimg.args([command, "--retry-times", "0", "--cache-dir"]).arg(folder.join("cache"));
-    kimg
-}
 
 /// What stands before and behind the last `@` of each line.
 fn references(text: &str) -> Vec<(String, Digest)> {

@@ -6,23 +6,10 @@ mod program;
 
 use std::path::Path;
 
-use assert_cmd::Command;
 use kimg_core::Platform;
 use kimg_testkit::{DockerRegistry, Layout, tool};
-use program::{answer, failure, json, success};
+use program::{answer, failure, json, kimg_quick as sample, kimg_talk as talk, success};
 use serde_json::Value;
-
-fn sample(folder: &Path, command: &str) -> Command {
-    let mut kimg = program::kimg_sample(folder, command);
-    kimg.args(["--pack", "never", "--retry-times", "0"]);
-    kimg
-}
-
-fn talk(folder: &Path, command: &str) -> Command {
-    let mut kimg = program::kimg(folder);
-    kimg.args([command, "--retry-times", "0", "--cache-dir"]).arg(folder.join("cache"));
-    kimg
-}
 
 fn keys(folder: &Path, prefix: &str) {
     let mut keys = program::kimg(folder);

@@ -66,6 +66,20 @@ pub(crate) fn kimg_sample(folder: &Path, command: &str) -> Command {
     kimg
 }
 
+/// `kimg COMMAND` that builds from the sample, for tests of where that goes: nothing is packed, nothing tried twice.
+pub(crate) fn kimg_quick(folder: &Path, command: &str) -> Command {
+    let mut kimg = kimg_sample(folder, command);
+    kimg.args(["--pack", "never", "--retry-times", "0"]);
+    kimg
+}
+
+/// `kimg COMMAND` that only talks to registries, with a cache of its own in this folder.
+pub(crate) fn kimg_talk(folder: &Path, command: &str) -> Command {
+    let mut kimg = kimg(folder);
+    kimg.args([command, "--retry-times", "0", "--cache-dir"]).arg(folder.join("cache"));
+    kimg
+}
+
 /// What a run left behind: exit code, standard output, standard error.
 #[derive(Debug)]
 pub(crate) struct Answer {

@@ -9,17 +9,16 @@ use clap::Args;
 use fs_err as fs;
 use kimg_core::ErrorClass;
 use kimg_layer::BlobStore;
-use kimg_registry::{Client, Reference, RegistryError, Release, Repository, Tag, Watch};
+use kimg_registry::{Client, Pushed, Reference, RegistryError, Release, Repository, Tag, Watch};
 use kimg_source::Cache;
 
-use crate::args::{ProgressMode, key_value};
+use crate::args::key_value;
 use crate::commands::push::tag_or_reference;
 use crate::commands::registry::pushing::{PushingArgs, ResultArgs};
 use crate::commands::registry::results::{self, Entry, MetadataFile};
 use crate::commands::registry::statements::sign;
 use crate::commands::registry::{SignArgs, Story, TalkArgs, reference, wait_for};
 use crate::failure::Failure;
-use crate::progress::Progress;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,14 +78,13 @@ pub(crate) fn run(args: &IndexArgs) -> Result<ExitCode, Failure> {
     let blobs = BlobStore::open(cache.blobs()).map_err(RegistryError::from)?;
     let story = args.talk.story();
     let release = join(&client, &wanted, &args.annotations, &blobs, &story)?;
-    if let Some(key) = key.filter(|_| !args.pushing.dry_run) {
-        args.pushing.refuse_taken(&client, &release, &cache_folder)?;
-        let silent = Arc::new(Story::new(Progress::new(ProgressMode::Quiet)));
-        let untagged = PushingArgs { by_digest: true, ..args.pushing.clone() };
-        let pushed = untagged.push(&client, release.clone(), &cache_folder, &silent, args.results.format)?;
-        sign(&client, pushed.iter().flat_map(|pushed| &pushed.untagged), &key, &story)?;
-    }
-    let pushed = args.pushing.push(&client, release, &cache_folder, &story, args.results.format)?;
+    let pushed = match key.filter(|_| !args.pushing.dry_run) {
+        Some(key) => {
+            let sign = |pushed: &Pushed| sign(&client, &pushed.untagged, &key, &story);
+            Some(args.pushing.push_around(&client, release, &cache_folder, &story, sign)?)
+        }
+        None => args.pushing.push(&client, release, &cache_folder, &story, args.results.format)?,
+    };
     if let Some(pushed) = pushed {
         results::tell(&Entry::all(&pushed, &client, &[])?, &args.results)?;
     }

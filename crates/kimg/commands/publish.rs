@@ -161,15 +161,12 @@ impl Target<'_> {
         let registries = release.repositories().into_iter().map(Repository::registry);
         let client = self.registry.client(registries, self.retry_times, Some(pushing.read_back))?;
         let speaks = !outcome.statements.is_empty() || self.key.is_some();
-        if speaks && !pushing.dry_run {
-            // Statements and signatures are there before a tag leads to what they are about.
-            pushing.refuse_taken(&client, &release, self.cache)?;
-            let silent = Arc::new(Story::new(Progress::new(ProgressMode::Quiet)));
-            let untagged = PushingArgs { by_digest: true, ..pushing.clone() };
-            untagged.push(&client, release.clone(), self.cache, &silent, self.format)?;
-            attach(&client, &parts, &outcome.statements, self.key, &story)?;
-        }
-        let pushed = pushing.push(&client, release, self.cache, &story, self.format)?;
+        let pushed = if speaks && !pushing.dry_run {
+            let say = |_: &_| attach(&client, &parts, &outcome.statements, self.key, &story);
+            Some(pushing.push_around(&client, release, self.cache, &story, say)?)
+        } else {
+            pushing.push(&client, release, self.cache, &story, self.format)?
+        };
         pushed.map(|pushed| Entry::all(&pushed, &client, &parts)).transpose()
     }
 }

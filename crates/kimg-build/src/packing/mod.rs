@@ -89,7 +89,11 @@ pub fn pack(
     if settings.mode == Mode::Require && upx.is_none() {
         return Err(BuildError::NoPacker);
     }
-    let runners = if upx.is_some() { Runners::find(&build.search_path) } else { Runners::none() };
+    let runners = match settings.mode {
+        Mode::Never => Runners::none(),
+        // Also what only loses its symbols has to answer as before.
+        Mode::Auto | Mode::Require => Runners::find(&build.search_path),
+    };
     let mut programs = programs(images, settings.minimum_size);
     for program in &mut programs {
         program.pinned = decisions.packing(program.platform, program.content.digest(), program.used());

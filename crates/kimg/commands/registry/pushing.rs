@@ -50,19 +50,35 @@ impl PushingArgs {
         })
     }
 
-    /// Refuses, before anything is sent, what would be refused at the end.
-    pub(crate) fn refuse_taken(
+    /// Pushes a release in two steps: all of it, and its tags when `between` is done, which is told the digests of what is
+    /// there then. A tag never leads to an image whose signature is still missing.
+    pub(crate) fn push_around(
         &self,
         client: &Client,
-        release: &Release,
+        release: Release,
         cache: &Path,
-    ) -> Result<(), Failure> {
-        if self.move_tags || self.by_digest {
-            return Ok(());
-        }
+        story: &Arc<Story>,
+        between: impl FnOnce(&Pushed) -> Result<(), Failure>,
+    ) -> Result<Pushed, Failure> {
         let journal = journal(cache)?;
-        let taken = wait_for(client.plan(release, &self.options(&journal)?))?.taken();
-        if taken.is_empty() { Ok(()) } else { Err(RegistryError::TagTaken { taken }.into()) }
+        let options = self.options(&journal)?;
+        if !self.move_tags && !self.by_digest {
+            // What would be refused at the end is refused before anything is sent.
+            let taken = wait_for(client.plan(&release, &options))?.taken();
+            if !taken.is_empty() {
+                return Err(RegistryError::TagTaken { taken }.into());
+            }
+        }
+        let watch: Arc<dyn Watch> = Arc::clone(story) as Arc<dyn Watch>;
+        let untagged = wait_for(client.push(&release.clone().without_tags(), &options, watch))?;
+        story.pushed(&untagged);
+        between(&untagged)?;
+        if self.by_digest {
+            return Ok(untagged);
+        }
+        let pushed = wait_for(client.push(&release, &options, Arc::new(())))?;
+        story.tagged(&pushed);
+        Ok(pushed)
     }
 
     /// Pushes a release; where only a plan is wanted, prints that.

@@ -40,8 +40,13 @@ impl Story {
         self.progress.say(text);
     }
 
-    /// What was pushed.
+    /// What was pushed, and which tags were set.
     pub(crate) fn pushed(&self, pushed: &Pushed) {
+        self.sent(pushed);
+        self.tagged(pushed);
+    }
+
+    fn sent(&self, pushed: &Pushed) {
         let mut parts = vec![format!("{} in {} sent", size(pushed.sent_bytes), blobs(pushed.sent))];
         if pushed.mounted > 0 {
             parts.push(format!("{} taken over from other repositories", pushed.mounted));
@@ -50,6 +55,10 @@ impl Story {
             parts.push(format!("{} were there", pushed.there));
         }
         self.done("Pushed", &format!("{}; all of it read back", parts.join(", ")));
+    }
+
+    /// Which tags were set.
+    pub(crate) fn tagged(&self, pushed: &Pushed) {
         if pushed.tags.is_empty() {
             return;
         }
