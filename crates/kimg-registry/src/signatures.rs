@@ -17,7 +17,7 @@ use crate::transport::MAX_MANIFEST;
 use crate::{Client, Manifest, Reference, RegistryError, Repository};
 
 /// How often a list of signatures is written again because somebody else wrote it at the same time.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 10;
 
 /// What signs, and what it says.
 #[derive(Clone, Copy)]
@@ -78,7 +78,7 @@ impl Client {
         let place = Place { transport: &self.transport, host: &host, repository };
         let name = signing.name.unwrap_or(repository).to_string();
         let own = signing.key.verifying_key();
-        let mut signed = Vec::new();
+        let (mut signed, mut written) = (Vec::new(), Vec::new());
         for node in &tree.nodes {
             let payload = Payload::annotated(&name, node.digest(), signing.annotations);
             let signature = signing.key.sign(payload.bytes(), signing.random)?;
@@ -91,8 +91,24 @@ impl Client {
             };
             let add = |attached: &mut Attached| attached.add_signature(&payload, &signature);
             let new = place.attach(&Kind::Signatures.tag(node.digest()), is_there, add).await?;
+            if new {
+                written.push((node.digest(), payload, signature));
+            }
             let platform = node.platform.as_ref().map(ToString::to_string);
             signed.push(Signed { digest: node.digest(), platform, new });
+        }
+        if !written.is_empty() {
+            self.settle().await;
+        }
+        for (image, payload, signature) in &written {
+            let digest = Digest::of(payload.bytes());
+            let is_there = |attached: &Attached| {
+                attached.layers().iter().any(|layer| {
+                    layer.digest == digest && signature_of(layer).is_ok_and(|found| found == *signature)
+                })
+            };
+            let add = |attached: &mut Attached| attached.add_signature(payload, signature);
+            place.attach(&Kind::Signatures.tag(*image), is_there, add).await?;
         }
         Ok(signed)
     }
@@ -183,7 +199,19 @@ impl Client {
         let blob = Digest::of(envelope.to_json());
         let is_there = |attached: &Attached| attached.layers().iter().any(|layer| layer.digest == blob);
         let add = |attached: &mut Attached| attached.add_envelope(&envelope, &read.predicate_type);
-        place.attach(&Kind::Attestations.tag(digest), is_there, add).await
+        let tag = Kind::Attestations.tag(digest);
+        let new = place.attach(&tag, is_there, add).await?;
+        if new {
+            self.settle().await;
+            place.attach(&tag, is_there, add).await?;
+        }
+        Ok(new)
+    }
+
+    /// Waits until others who read a list before it was written here have written theirs: what that undid is seen, and done
+    /// again. Registries have no way to write only what nobody else has written since.
+    async fn settle(&self) {
+        tokio::time::sleep(self.transport.options.first_wait).await;
     }
 
     /// The statements about the one manifest or index that a reference names which this key has signed, the oldest
@@ -223,16 +251,23 @@ impl Place<'_> {
         is_there: impl Fn(&Attached) -> bool,
         add: impl Fn(&mut Attached),
     ) -> Result<bool, RegistryError> {
-        for round in 0..ROUNDS {
+        let mut written = false;
+        for _ in 0..ROUNDS {
             let mut attached = self.attached(tag).await?;
             if is_there(&attached) {
-                return Ok(round > 0);
+                return Ok(written);
             }
+            let read = attached.layers().to_vec();
             add(&mut attached);
             let (bytes, blobs) = attached.write();
             self.send_small(blobs.iter().map(Vec::as_slice)).await?;
+            // Others may have written while that was sent: between reading and writing shall be nothing else.
+            if self.attached(tag).await?.layers() != read {
+                continue;
+            }
             let descriptor = Descriptor::of(media_type::MANIFEST, &bytes);
             self.put(tag, &Manifest { descriptor, bytes }).await?;
+            written = true;
         }
         let problem = "others write the same list all the time".to_owned();
         Err(RegistryError::Protocol { doing: format!("adding to {}:{tag}", self.repository), problem })
