@@ -1,9 +1,10 @@
 //! One registry: how it is reached, and which addresses are its own.
 
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::{StatusCode, Url};
+use reqwest::Url;
 use tokio::sync::Mutex;
 
 use super::challenge::{Challenge, challenge};
@@ -57,17 +58,11 @@ impl Transport {
         };
         match probe(&secure).await {
             Ok(answer) => Ok(met(secure, challenge(answer.headers()))),
-            Err(error) => {
-                let plain = address("http")?;
-                match probe(&plain).await {
-                    // Who speaks TLS only says so, and what is wrong with its certificate is what counts.
-                    Ok(answer) if answer.status() == StatusCode::BAD_REQUEST => {
-                        Err(answer::network(&format!("asking {name}"), error))
-                    }
-                    Ok(answer) => Ok(met(plain, challenge(answer.headers()))),
-                    Err(_) => Ok(met(plain, None)),
-                }
+            // Who shows a certificate speaks TLS: what is wrong with that is what counts.
+            Err(error) if is_about_a_certificate(&error) => {
+                Err(answer::network(&format!("asking {name}"), error))
             }
+            Err(_) => Ok(met(address("http")?, None)),
         }
     }
 }
@@ -128,6 +123,21 @@ impl Host {
         let host = url.host_str().unwrap_or("nowhere").to_owned();
         Err(wrong(format!("it wants the bytes to be sent to {host}, which is not the registry")))
     }
+}
+
+/// Whether a connection came to nothing over the certificate that the other side showed.
+fn is_about_a_certificate(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(why) = cause {
+        // An I/O error passes over what it wraps when it is asked for its source.
+        let wrapped = why.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let found = wrapped.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if matches!(found.or(why.downcast_ref()), Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        cause = wrapped.map(|inner| inner as &(dyn std::error::Error + 'static)).or(why.source());
+    }
+    false
 }
 
 /// Whether an address is that of this machine, by its name or number alone.
