@@ -81,7 +81,7 @@ pub(crate) fn run(args: &IndexArgs) -> Result<ExitCode, Failure> {
     let pushed = match key.filter(|_| !args.pushing.dry_run) {
         Some(key) => {
             let sign = |pushed: &Pushed| sign(&client, &pushed.untagged, &key, &story);
-            Some(args.pushing.push_around(&client, release, &cache_folder, &story, sign)?)
+            Some(args.pushing.push_around(&client, &release, &cache_folder, &story, sign)?)
         }
         None => args.pushing.push(&client, release, &cache_folder, &story, args.results.format)?,
     };

@@ -163,7 +163,7 @@ impl Target<'_> {
         let speaks = !outcome.statements.is_empty() || self.key.is_some();
         let pushed = if speaks && !pushing.dry_run {
             let say = |_: &_| attach(&client, &parts, &outcome.statements, self.key, &story);
-            Some(pushing.push_around(&client, release, self.cache, &story, say)?)
+            Some(pushing.push_around(&client, &release, self.cache, &story, say)?)
         } else {
             pushing.push(&client, release, self.cache, &story, self.format)?
         };

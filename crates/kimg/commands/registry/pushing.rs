@@ -55,7 +55,7 @@ impl PushingArgs {
     pub(crate) fn push_around(
         &self,
         client: &Client,
-        release: Release,
+        release: &Release,
         cache: &Path,
         story: &Arc<Story>,
         between: impl FnOnce(&Pushed) -> Result<(), Failure>,
@@ -64,7 +64,7 @@ impl PushingArgs {
         let options = self.options(&journal)?;
         if !self.move_tags && !self.by_digest {
             // What would be refused at the end is refused before anything is sent.
-            let taken = wait_for(client.plan(&release, &options))?.taken();
+            let taken = wait_for(client.plan(release, &options))?.taken();
             if !taken.is_empty() {
                 return Err(RegistryError::TagTaken { taken }.into());
             }
@@ -76,7 +76,7 @@ impl PushingArgs {
         if self.by_digest {
             return Ok(untagged);
         }
-        let pushed = wait_for(client.push(&release, &options, Arc::new(())))?;
+        let pushed = wait_for(client.push(release, &options, Arc::new(())))?;
         story.tagged(&pushed);
         Ok(pushed)
     }
