@@ -325,6 +325,27 @@ fn every_blob_is_what_its_name_says_and_every_size_of_the_report_is_true() {
 }
 
 #[test]
+fn the_whole_matrix_is_pushed_and_skopeo_finds_each_platform_s_layers() {
+    let Some(matrix) = matrix() else { return };
+    let Some(registry) = kimg_testkit::DockerRegistry::plain() else { return };
+    let folder = program::folder();
+    let to = format!("{}/acme/kubelet", registry.name());
+    program::success(program::kimg_talk(folder.path(), "push").arg(matrix.layout.folder()).arg(&to));
+    let exact: Vec<_> =
+        matrix.layout.names().into_iter().filter(|(name, _)| name.contains("alpine")).collect();
+    assert_eq!(exact.len(), 6, "{exact:?}");
+    for (name, index) in exact {
+        for platform in Platform::DEFAULT {
+            let reference = format!("docker://{}/acme/{name}", registry.name());
+            let Some(seen) = kimg_testkit::skopeo_inspect(&reference, platform) else { return };
+            let layers = matrix.layout.layers(matrix.layout.manifest(index, platform).unwrap());
+            let layers: Vec<Value> = layers.iter().map(|layer| layer.to_string().into()).collect();
+            assert_eq!(seen["Layers"], Value::Array(layers), "{name} for {platform}");
+        }
+    }
+}
+
+#[test]
 fn a_node_that_has_plain_pulls_only_further_layers_for_the_others() {
     let Some(matrix) = matrix() else { return };
     for platform in Platform::DEFAULT {
