@@ -120,50 +120,28 @@ pub fn release_of_layout(
     to: &Destination,
     tags: Option<&[Tag]>,
 ) -> Result<Release, BuildError> {
-    let store = BlobStore::at(layout.dir());
-    let mut known = layout.tags();
-    if let Some(only) = only {
-        let names: Vec<String> = known.keys().map(ToString::to_string).collect();
-        known.retain(|name, _| *name == only || name.rsplit_once(':').is_some_and(|(_, tag)| tag == only));
-        if known.is_empty() {
-            return Err(BuildError::settings_hint(
-                format!("there is no `{only}` in {}", layout.dir().display()),
-                format!("it has {}", names.join(", ")),
-            ));
-        }
-    }
-    let mut parts: Vec<(kimg_image::Descriptor, Repository, Vec<Tag>)> = Vec::new();
-    for (name, descriptor) in known {
-        let (name, tag) = name.rsplit_once(':').map_or((KUBELET, name), |(name, tag)| (name, tag));
-        let repository = to.repository(name, "").map_err(RegistryError::from)?;
-        let tag: Tag = tag.parse().map_err(RegistryError::from)?;
-        let same = |(top, place, _): &&mut (kimg_image::Descriptor, Repository, Vec<Tag>)| {
-            top.digest == descriptor.digest && *place == repository
-        };
-        if let Some((_, _, tags)) = parts.iter_mut().find(same) {
-            tags.push(tag);
-            continue;
-        }
-        let mut top = kimg_image::Descriptor::new(&descriptor.media_type, descriptor.digest, descriptor.size);
-        top.platform.clone_from(&descriptor.platform);
-        parts.push((top, repository, vec![tag]));
-    }
-    if let (Some(_), [first, .., last]) = (tags, &parts[..])
-        && first.0.digest != last.0.digest
-    {
+    let is_meant = |name: Option<&str>, tag: &str| {
+        only.is_none_or(|only| tag == only || name.is_some_and(|name| format!("{name}:{tag}") == only))
+    };
+    let release = Release::of_names(layout, |name, tag| {
+        is_meant(name, tag).then(|| to.repository(name.unwrap_or(KUBELET), "")).transpose()
+    })
+    .map_err(RegistryError::from)?;
+    let folder = layout.dir().display();
+    if let (Some(only), true) = (only, release.references().is_empty()) {
+        let names: Vec<&str> = layout.tags().into_keys().collect();
         return Err(BuildError::settings_hint(
-            format!(
-                "there are {} images in {}, and one tag can't name them all",
-                parts.len(),
-                layout.dir().display()
-            ),
-            "say which one: oci:PATH:TAG",
+            format!("there is no `{only}` in {folder}"),
+            format!("it has {}", names.join(", ")),
         ));
     }
-    let add = |release: Release, (top, repository, own): (_, _, Vec<Tag>)| {
-        release.add(&store, top, repository, tags.map_or(own, <[Tag]>::to_vec))
-    };
-    Ok(parts.into_iter().fold(Release::new(), add))
+    let Some(tags) = tags else { return Ok(release) };
+    release.with_tags(tags).ok_or_else(|| {
+        BuildError::settings_hint(
+            format!("there is not one image in {folder}, and one tag can't name several"),
+            "say which one: oci:PATH:TAG",
+        )
+    })
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use kimg_registry::{Client, Pushed, Reference, RegistryError, Release, Repositor
 use kimg_source::Cache;
 
 use crate::args::key_value;
-use crate::commands::push::tag_or_reference;
 use crate::commands::registry::pushing::{PushingArgs, ResultArgs};
 use crate::commands::registry::results::{self, Entry, MetadataFile};
 use crate::commands::registry::statements::sign;
@@ -174,4 +173,16 @@ fn from_metadata(files: &[PathBuf]) -> Result<Vec<Joined>, Failure> {
         }
     }
     Ok(joined)
+}
+
+/// What a person typed as a tag: `latest`, or a whole reference.
+fn tag_or_reference(typed: &str) -> Result<(Option<Repository>, Tag), Failure> {
+    if !typed.contains(['/', ':']) {
+        return Ok((None, typed.parse()?));
+    }
+    let reference = reference(typed)?;
+    match reference.tag().cloned() {
+        Some(tag) => Ok((Some(reference.repository().clone()), tag)),
+        None => Err(Failure::usage(format!("`{typed}` has no tag")).hint("write REPOSITORY:TAG")),
+    }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::args::TextOrJson;
-use crate::commands::registry::{TalkArgs, reference, wait_for};
+use crate::commands::registry::{TalkArgs, is_here, reference, wait_for};
 use crate::failure::Failure;
 use crate::terminal;
 
@@ -79,8 +79,7 @@ struct Layer {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
-    let is_here = ["oci:", "oci-archive:", "docker-archive:"].iter().any(|kind| args.image.starts_with(kind))
-        || std::path::Path::new(&args.image).exists();
+    let is_here = is_here(&args.image);
     if args.raw && is_here {
         return Err(Failure::usage("--raw is for what a registry has")
             .hint("the files of a layout can be read as they are: index.json, blobs/sha256/…"));

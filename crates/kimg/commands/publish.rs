@@ -14,7 +14,9 @@ use crate::args::{AimArgs, ImageArgs, ProgressMode, Selection, TextOrJson};
 use crate::commands::registry::pushing::{PushingArgs, ResultArgs};
 use crate::commands::registry::results::{self, Entry};
 use crate::commands::registry::statements::attach;
-use crate::commands::registry::{RegistryArgs, SharedCacheArgs, SignArgs, StatementArgs, Story};
+use crate::commands::registry::{
+    RegistryArgs, SharedCacheArgs, SignArgs, StatementArgs, Story, without_prefix,
+};
 use crate::commands::setting::{Making, Setting, cache_folder, progress_mode};
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -114,7 +116,7 @@ pub(crate) fn run(args: &PublishArgs) -> Result<ExitCode, Failure> {
 /// Where a build is pushed to.
 pub(crate) fn destination(said: Option<&str>, project: &Project) -> Result<Destination, Failure> {
     match (said.filter(|said| !said.is_empty()), &project.publish) {
-        (Some(said), _) => Ok(said.strip_prefix("docker://").unwrap_or(said).parse::<Destination>()?),
+        (Some(said), _) => Ok(without_prefix(said).parse::<Destination>()?),
         (None, Some(known)) => Ok(known.clone()),
         (None, None) => Err(Failure::usage("where to is not said")
             .hint("name a repository, `kimg publish ghcr.io/acme/kubelet`, or set `publish` in kimg.toml")),

@@ -102,15 +102,3 @@ fn unpack(archive: &Path, cache: &Path) -> Result<tempfile::TempDir, Failure> {
     }
     Ok(folder)
 }
-
-/// What a person typed as a tag: `latest`, or a whole reference.
-pub(crate) fn tag_or_reference(typed: &str) -> Result<(Option<Repository>, Tag), Failure> {
-    if !typed.contains(['/', ':']) {
-        return Ok((None, typed.parse()?));
-    }
-    let reference = reference(typed)?;
-    match reference.tag().cloned() {
-        Some(tag) => Ok((Some(reference.repository().clone()), tag)),
-        None => Err(Failure::usage(format!("`{typed}` has no tag")).hint("write REPOSITORY:TAG")),
-    }
-}

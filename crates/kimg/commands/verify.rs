@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::args::TextOrJson;
 use crate::commands::check::{Checked, at_images, list};
-use crate::commands::registry::{DOCKER, Fetched, TalkArgs, reference, wait_for, without_prefix};
+use crate::commands::registry::{DOCKER, Fetched, TalkArgs, is_here, reference, wait_for, without_prefix};
 use crate::failure::{Failure, classified};
 
 const EXAMPLES: &str = "\
@@ -61,8 +61,7 @@ struct Seen {
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
-    let is_here = ["oci:", "oci-archive:", "docker-archive:"].iter().any(|kind| args.image.starts_with(kind))
-        || std::path::Path::new(&args.image).exists();
+    let is_here = is_here(&args.image);
     if is_here && args.key.is_some() {
         return Err(Failure::usage("signatures lie beside images in registries, and not in layouts")
             .hint("name what the registry has: REPOSITORY:TAG"));

@@ -57,7 +57,7 @@ impl Release {
     /// # Errors
     /// A name with a tag that no registry takes.
     pub fn of_layout(layout: &Layout, repository: &Repository) -> Result<Self, NameError> {
-        Self::named(layout, |name| {
+        Self::of_names(layout, |name, _| {
             Ok((name.is_none_or(|it| it == repository.name())).then(|| repository.clone()))
         })
     }
@@ -68,18 +68,25 @@ impl Release {
     /// # Errors
     /// A tag or name that no registry takes.
     pub fn below(layout: &Layout, above: &Repository) -> Result<Self, NameError> {
-        Self::named(layout, |name| name.map_or_else(|| Ok(above.clone()), |name| above.below(name)).map(Some))
+        Self::of_names(layout, |name, _| {
+            name.map_or_else(|| Ok(above.clone()), |name| above.below(name)).map(Some)
+        })
     }
 
-    fn named(
+    /// What a layout names, each in the repository that is said for it. `place` is told a name's first word, if it has one,
+    /// and its tag (`kubelet`, `v1.34.2`); what it gives nothing for is left out.
+    ///
+    /// # Errors
+    /// What `place` says, and a tag that no registry takes.
+    pub fn of_names(
         layout: &Layout,
-        place: impl Fn(Option<&str>) -> Result<Option<Repository>, NameError>,
+        place: impl Fn(Option<&str>, &str) -> Result<Option<Repository>, NameError>,
     ) -> Result<Self, NameError> {
         let store = BlobStore::at(layout.dir());
         let mut release = Self::new();
         for (name, descriptor) in layout.tags() {
             let (name, tag) = name.rsplit_once(':').map_or((None, name), |(name, tag)| (Some(name), tag));
-            let Some(repository) = place(name)? else { continue };
+            let Some(repository) = place(name, tag)? else { continue };
             let mut top = Descriptor::new(&descriptor.media_type, descriptor.digest, descriptor.size);
             top.platform.clone_from(&descriptor.platform);
             let same = |part: &&mut Part| part.top.digest == top.digest && part.repository == repository;
@@ -90,6 +97,13 @@ impl Release {
             }
         }
         Ok(release)
+    }
+
+    /// The same with these tags in place of its own, if it is one image or index: else there is none to give them to.
+    pub fn with_tags(mut self, tags: &[Tag]) -> Option<Self> {
+        let [part] = &mut self.parts[..] else { return None };
+        part.tags = tags.to_vec();
+        Some(self)
     }
 
     /// The same without tags: it is pushed by its digests only.

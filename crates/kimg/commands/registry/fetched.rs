@@ -21,6 +21,12 @@ pub(crate) fn without_prefix(typed: &str) -> &str {
     typed.strip_prefix(DOCKER).unwrap_or(typed)
 }
 
+/// Whether a person means what lies on this machine, where a reference may stand, too.
+pub(crate) fn is_here(typed: &str) -> bool {
+    ["oci:", "oci-archive:", "docker-archive:"].iter().any(|kind| typed.starts_with(kind))
+        || std::path::Path::new(typed).exists()
+}
+
 /// An image that was pulled for as long as this lives.
 pub(crate) struct Fetched {
     /// Where its files are, under the name that was typed.

@@ -25,7 +25,7 @@ use crate::failure::{Failure, classified};
 use crate::progress::Progress;
 
 pub(crate) use cache::CacheArgs as SharedCacheArgs;
-pub(crate) use fetched::{DOCKER, Fetched, Images, without_prefix};
+pub(crate) use fetched::{DOCKER, Fetched, Images, is_here, without_prefix};
 pub(crate) use pushing::PushingArgs;
 pub(crate) use statements::{SignArgs, StatementArgs};
 pub(crate) use story::Story;
