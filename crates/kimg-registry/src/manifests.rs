@@ -5,7 +5,7 @@ use kimg_image::{Descriptor, media_type};
 use reqwest::Method;
 use serde::Deserialize;
 
-use crate::transport::{Ask, Host, MAX_MANIFEST, Payload, Scope, Transport, refused, same_digest};
+use crate::transport::{Ask, Host, MAX_MANIFEST, Payload, Scope, Transport, refused, same_digest, wait};
 use crate::{Reference, RegistryError, Repository, Tag};
 
 /// A manifest or index as a registry gave it, with its digest computed here.
@@ -107,21 +107,26 @@ impl Place<'_> {
             .header("content-type", &descriptor.media_type)
             .body(Payload::bytes(bytes.clone()));
         let doing = ask.doing.clone();
-        let received = self.transport.call(self.host, ask).await?;
-        match received.status.as_u16() {
-            200..=204 => {
+        let mut patience = self.transport.patience();
+        loop {
+            let received = self.transport.call(self.host, ask.clone()).await?;
+            if matches!(received.status.as_u16(), 200..=204) {
                 same_digest(&received, descriptor.digest, &self.name(asked_by))?;
-                Ok(received.header("oci-subject").is_some())
+                return Ok(received.header("oci-subject").is_some());
             }
-            _ => match refused(received, &doing).await {
+            match refused(received, &doing).await {
+                // What it names was sent before it. Docker's registry writes in place where a repository has a blob: while
+                // it takes the same one from somebody else, it overlooks it.
+                error if overlooks(&error) => {
+                    wait(&mut patience, error, 0, None).await?;
+                }
                 // A blob or a manifest that it names is not there, says the registry.
-                RegistryError::NotFound { .. } => Err(RegistryError::Refused {
-                    doing,
-                    status: 404,
-                    said: "something that it names is missing".into(),
-                }),
-                error => Err(error),
-            },
+                RegistryError::NotFound { .. } => {
+                    let said = "something that it names is missing".into();
+                    return Err(RegistryError::Refused { doing, status: 404, said });
+                }
+                error => return Err(error),
+            }
         }
     }
 
@@ -190,6 +195,11 @@ impl Reference {
     pub(crate) fn missing(&self) -> RegistryError {
         RegistryError::NotFound { what: self.to_string() }
     }
+}
+
+/// Whether a manifest is refused for something that it names (OCI distribution-spec, "Error Codes").
+fn overlooks(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Refused { said, .. } if said.contains("MANIFEST_BLOB_UNKNOWN"))
 }
 
 /// `<…>; rel="next"`

@@ -133,6 +133,7 @@ fn faults(stranger: &FolderServer) -> Vec<(&'static str, Misbehaviour, Comes)> {
         ("a bit flipped", Misbehaviour::Flip, To(&[Verification, Malformed, Registry])),
         ("answer cut", Misbehaviour::Cut, Through),
         ("upload forgotten", Misbehaviour::Forget, Through),
+        ("blob overlooked", Misbehaviour::Overlook, Through),
         ("redirect to another host", Misbehaviour::Redirect(foreign), To(&[Registry, ErrorClass::Conflict])),
         ("400 that repeats what was sent", Misbehaviour::Tattle, To(&[Registry, Authentication])),
     ]

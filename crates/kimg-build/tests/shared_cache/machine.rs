@@ -160,7 +160,7 @@ pub(crate) fn client() -> Client {
     let options = Options {
         first_wait: Duration::from_millis(1),
         stalled_after: Duration::from_secs(10),
-        attempts: 2,
+        attempts: 6,
         ..Options::default()
     };
     Client::new(options, Keychain::anonymous()).unwrap()

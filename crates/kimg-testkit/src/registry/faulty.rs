@@ -18,7 +18,7 @@ pub(super) fn answer<R: BufRead>(
     fault: Option<&Misbehaviour>,
 ) -> Option<Answer> {
     use Misbehaviour::{
-        ForeignRealm, Forget, LostAnswer, Redirect, Reset, ResetMidway, Revoke, Stall, StallMidway, Status,
+        ForeignRealm, Forget, LostAnswer, Overlook, Redirect, Reset, ResetMidway, Revoke, Stall, StallMidway, Status,
         Tattle,
     };
     let felt = || locked(&state.script).felt += 1;
@@ -56,6 +56,11 @@ pub(super) fn answer<R: BufRead>(
             rest(body)?;
             let said = head.header("authorization").unwrap_or_default();
             return Some(Answer::error(400, "NAME_INVALID", &format!("you sent {said}")));
+        }
+        Some(Overlook) if head.method == "PUT" && head.path.contains("/manifests/") => {
+            felt();
+            rest(body)?;
+            return Some(Answer::error(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry"));
         }
         Some(Revoke) => {
             felt();

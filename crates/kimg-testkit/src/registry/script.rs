@@ -42,6 +42,9 @@ pub enum Misbehaviour {
     Redirect(String),
     /// What is uploaded is forgotten: the upload is unknown (404).
     Forget,
+    /// A manifest is not taken, since a blob that it names is said to be unknown (400), as a registry does that is just
+    /// taking the same blob from somebody else.
+    Overlook,
     /// An error whose message repeats what was sent as `Authorization`.
     Tattle,
 }
