@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use kimg_core::{Digest, Platform};
 use kimg_testkit::{DockerRegistry, Layout, run, superuser, tool};
-use program::{kimg_on, kimg_talk, success};
+use program::{answer, kimg_on, kimg_talk, success};
 
 /// How layers are compressed, and the platforms that are pulled: gzip as every client takes it, and zstd with a window of
 /// 64 MiB in one layer that is longer than that.
@@ -46,7 +46,9 @@ fn what_clients_pull_and_unpack_is_what_was_built() {
         build.args(PLATFORMS.iter().flat_map(|platform| ["--arch".to_owned(), platform.to_string()]));
         success(build.arg("-o").arg(format!("type=oci,dest={}", out.display())));
         let to = format!("{}/acme/{kind}", registry.name());
-        success(kimg_talk(folder.path(), "push").arg(&out).arg(&to));
+        let pushed = answer(kimg_talk(folder.path(), "push").arg(&out).arg(&to));
+        let of_blobs = pushed.story.lines().filter(|line| line.contains(&format!("MB: sent to {to} (")));
+        assert!(pushed.code == 0 && of_blobs.count() >= 2, "a line for each large blob: {}", pushed.story);
         let layout = Layout::open(&out);
         let (name, index) = layout.names().swap_remove(0);
         let reference = format!("{to}:{}", name.rsplit_once(':').unwrap().1);

@@ -251,6 +251,43 @@ fn verify_finds_what_is_not_what_it_says() {
 }
 
 #[test]
+fn verify_finds_an_image_that_stands_for_another_platform_than_its_own() {
+    let folder = program::folder();
+    success(sample(folder.path(), "build").args(["--variant", "plain", "-o", "type=oci,dest=out"]));
+    let layout = Layout::open(folder.path().join("out"));
+    let (_, digest) = layout.names()[0];
+    let mut index = layout.json(digest);
+    let [amd64, arm64] = [Platform::Amd64, Platform::Arm64]
+        .map(|platform| layout.manifest(digest, platform).unwrap().to_string());
+    for entry in index["manifests"].as_array_mut().unwrap() {
+        let other = if entry["digest"] == amd64.as_str() { &arm64 } else { &amd64 };
+        if entry["digest"] == amd64.as_str() || entry["digest"] == arm64.as_str() {
+            entry["digest"] = other.as_str().into();
+            let size = fs_err::metadata(layout.blob(other.parse().unwrap())).unwrap().len();
+            entry["size"] = size.into();
+        }
+    }
+    // Every size and digest is right; only the platforms of two are exchanged.
+    let bytes = serde_json::to_vec(&index).unwrap();
+    let exchanged = Digest::of(&bytes);
+    fs_err::write(layout.blob(exchanged), &bytes).unwrap();
+    let mut names = layout.index();
+    for entry in names["manifests"].as_array_mut().unwrap() {
+        entry["digest"] = exchanged.to_string().into();
+        entry["size"] = bytes.len().into();
+    }
+    fs_err::write(layout.folder().join("index.json"), serde_json::to_vec(&names).unwrap()).unwrap();
+    let said = answer(talk(folder.path(), "verify").arg("out"));
+    assert_eq!(said.code, 10, "{}\n{}", said.out, said.story);
+    for (image, words) in [
+        (&arm64, "its index says linux/amd64, its config linux/arm64"),
+        (&amd64, "its index says linux/arm64, its config linux/amd64"),
+    ] {
+        assert!(said.out.contains(&format!("{image}: {words}")), "{}", said.out);
+    }
+}
+
+#[test]
 fn who_is_not_known_is_told_to_log_in_and_nobody_sees_the_password() {
     let Some(registry) = DockerRegistry::with_password() else { return };
     let folder = program::folder();

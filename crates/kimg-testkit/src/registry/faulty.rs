@@ -18,8 +18,8 @@ pub(super) fn answer<R: BufRead>(
     fault: Option<&Misbehaviour>,
 ) -> Option<Answer> {
     use Misbehaviour::{
-        ForeignRealm, Forget, LostAnswer, Overlook, Redirect, Reset, ResetMidway, Revoke, Stall, StallMidway, Status,
-        Tattle,
+        ForeignRealm, Forget, LostAnswer, Overlook, Redirect, Reset, ResetMidway, Revoke, Stall, StallMidway,
+        Status, Tattle,
     };
     let felt = || locked(&state.script).felt += 1;
     match fault {
