@@ -10,7 +10,8 @@
 //!
 //! Real packages, every figure from this run. kimg's cold time begins with an empty cache and no lock: it has the packages'
 //! choice, verification and unpacking in it. The peers are given the files in a folder, the very files of kimg's own image; what
-//! making that folder takes is not counted. Peak memory is that of the largest process, as `time` reports it.
+//! making that folder takes is not counted. "From files" is kimg with the same start: packages lie verified and unpacked in
+//! its cache, and no layer does. Peak memory is that of the largest process, as `time` reports it.
 
 #[path = "bench/bare.rs"]
 mod bare;
@@ -162,17 +163,32 @@ impl Session {
     /// kimg with each codec and each peer, in turn.
     fn against(&self, roots: &[&PathBuf], variant: Option<&str>) -> Result<BTreeMap<String, Measured>> {
         let mut table: BTreeMap<String, Measured> = BTreeMap::new();
+        // Layers of a codec that is not measured: what is left in the cache of that are the packages.
+        self.bench.build("cold", &wanted("files", &["gzip:1"], variant, "never"))?;
         for _ in 0..self.choice.runs {
             for codec in CODECS {
                 let run = self.cold("cold", codec, variant, "never")?;
                 table.entry(format!("kimg {codec}")).or_default().add(run.times, blobs(&run.layout)?);
+                let run = self.from_files(codec, variant)?;
+                let name = format!("kimg {codec}, from files");
+                table.entry(name).or_default().add(run.times, blobs(&run.layout)?);
             }
             for peer in &self.peers {
                 let (times, bytes) = self.peer(*peer, roots)?;
                 table.entry(label(*peer)).or_default().add(times, bytes);
             }
         }
+        self.bench.remove("files")?;
         Ok(table)
+    }
+
+    /// One platform's images of packages that are unpacked already.
+    fn from_files(&self, codec: &str, variant: Option<&str>) -> Result<Run> {
+        self.bench.remove("cold")?;
+        self.bench.remove("cold-cache")?;
+        let mut copy = Command::new("cp");
+        kimg_testkit::run(copy.arg("-a").arg(self.bench.path("files")).arg(self.bench.path("cold-cache")));
+        self.bench.build("cold", &wanted("cold-cache", &[codec], variant, "never"))
     }
 
     /// A peer once for each folder, one after the other: what that takes, and the bytes.
