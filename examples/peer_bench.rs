@@ -169,7 +169,7 @@ impl Session {
             for codec in CODECS {
                 let run = self.cold("cold", codec, variant, "never")?;
                 table.entry(format!("kimg {codec}")).or_default().add(run.times, blobs(&run.layout)?);
-                let run = self.from_files(codec, variant)?;
+                let run = self.given_files(codec, variant)?;
                 let name = format!("kimg {codec}, from files");
                 table.entry(name).or_default().add(run.times, blobs(&run.layout)?);
             }
@@ -183,7 +183,7 @@ impl Session {
     }
 
     /// One platform's images of packages that are unpacked already.
-    fn from_files(&self, codec: &str, variant: Option<&str>) -> Result<Run> {
+    fn given_files(&self, codec: &str, variant: Option<&str>) -> Result<Run> {
         self.bench.remove("cold")?;
         self.bench.remove("cold-cache")?;
         let mut copy = Command::new("cp");
