@@ -2,7 +2,7 @@
 //!
 //! A minimal image has no program that copies, so the engine does it.
 
-use crate::run::{ctr, pull};
+use crate::run::{ctr, pull, snapshotter};
 use crate::{Command, Engine, Node, NodeError, Script, Step};
 
 /// The folder into which an image is mounted to copy from it.
@@ -41,11 +41,18 @@ pub(crate) fn steps(node: &Node) -> Vec<Step> {
         ],
         Engine::Ctr => vec![
             Command::new(["mkdir", "-p", folder, MOUNTED]),
-            ctr(&["images", "mount", &format!("--snapshotter={}", node.snapshotter), &node.image, MOUNTED]),
+            mount(node),
             Command::new(["cp", "-R", &format!("{MOUNTED}{folder}/."), folder]),
             ctr(&["images", "unmount", "--rm", MOUNTED]),
         ],
     };
     let why = format!("The CNI plugins: {} starts them, out of the machine's {folder}.", node.runtime);
     commands.into_iter().map(|command| Step::Run { why: why.clone(), command }).collect()
+}
+
+fn mount(node: &Node) -> Command {
+    let mut mount = ctr(&["images", "mount"]);
+    mount.words.extend(snapshotter(node));
+    mount.word(&node.image).word(MOUNTED);
+    mount
 }

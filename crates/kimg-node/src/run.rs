@@ -2,7 +2,7 @@
 
 use kimg_core::variant::MountKind;
 
-use crate::{Command, Engine, Mount, Node, Privilege, Script, Step, cni, oci};
+use crate::{Command, Engine, Mount, Node, Privilege, Script, Step, Word, cni, oci};
 
 /// Everything that is done on the machine, in its order.
 pub fn run(node: &Node) -> Script {
@@ -156,14 +156,22 @@ fn start_with_ctr(node: &Node, script: &mut Script) {
 /// Pulls the image, for the machine's own platform.
 pub(crate) fn pull(node: &Node) -> Command {
     let mut pull = ctr(&["images", "pull"]);
-    pull.word(format!("--snapshotter={}", node.snapshotter)).word(&node.image);
+    pull.words.extend(snapshotter(node));
+    pull.word(&node.image);
     pull
+}
+
+/// The option for a snapshotter that is not `ctr`'s own choice.
+pub(crate) fn snapshotter(node: &Node) -> Option<Word> {
+    let text = format!("--snapshotter={}", node.snapshotter);
+    let why = Some("what containerd is set up with".to_owned());
+    (node.snapshotter != "overlayfs").then_some(Word { text, why })
 }
 
 /// Mounts the image's root.
 pub(crate) fn mount_root(node: &Node) -> Command {
     let mut mount = ctr(&["images", "mount"]);
-    mount.because(format!("--snapshotter={}", node.snapshotter), "what containerd is set up with");
+    mount.words.extend(snapshotter(node));
     mount.because("--rw", "mount points are made in it");
     mount.word(&node.image).word(oci::ROOT);
     mount
