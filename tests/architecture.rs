@@ -3,10 +3,11 @@
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// From the program down to the vocabulary: a crate may name only crates that stand behind it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "kimg",
     "kimg-build",
     "kimg-report",
+    "kimg-node",
     "kimg-registry",
     "kimg-sign",
     "kimg-source",

@@ -18,6 +18,7 @@ use crate::commands::keys::KeyArgs;
 use crate::commands::login::{LoginArgs, LogoutArgs};
 use crate::commands::matrix::MatrixArgs;
 use crate::commands::needs::NeedsArgs;
+use crate::commands::node::NodeArgs;
 use crate::commands::outdated::OutdatedArgs;
 use crate::commands::publish::PublishArgs;
 use crate::commands::pull::PullArgs;
@@ -65,6 +66,8 @@ pub(crate) enum Command {
     Matrix(MatrixArgs),
     /// List the variants that can be built
     Variants(VariantsArgs),
+    /// Print what brings a node up with an image: commands, units, manifests, and the reason of each word
+    Node(Box<NodeArgs>),
     /// Pin every input in kimg.lock
     Lock(Box<LockArgs>),
     /// Measure how programs are packed and layers compressed best, and pin it in the lock

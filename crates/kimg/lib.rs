@@ -30,6 +30,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(args),
         Command::Matrix(args) => commands::matrix::run(args),
         Command::Variants(args) => commands::variants::run(args),
+        Command::Node(args) => commands::node::run(args),
         Command::Lock(args) => commands::lock::run(args),
         Command::Tune(args) => commands::tune::run(args),
         Command::Outdated(args) => commands::outdated::run(args),

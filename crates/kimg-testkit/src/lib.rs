@@ -12,6 +12,7 @@
 //! | [`mod@trace`] | what a program of such a root opens, as `strace` sees it |
 //! | [`apk`] | the real `apk`, inside Alpine's own minirootfs |
 //! | [`debian`] | a root made of Debian packages, for what is linked against glibc |
+//! | [`mod@machine`] | namespaces in which a test does what a person does on a machine |
 //! | [`broken`] | copies of the real repository with one thing in them changed |
 //! | [`registry`] | Debian's `docker-registry`, and a registry in this process that misbehaves as it is told |
 //! | [`server`] | a folder behind HTTP on the loopback address, with what can go wrong there; a proxy |
@@ -38,6 +39,7 @@ pub mod apk;
 pub mod broken;
 pub mod debian;
 pub mod layout;
+pub mod machine;
 pub mod real;
 pub mod registry;
 pub mod root;
@@ -56,6 +58,7 @@ pub use broken::RepositoryCopy;
 pub use debian::debian_root;
 pub use kimg_sample as sample;
 pub use layout::{Layout, skopeo_copy, skopeo_inspect, umoci_stack, umoci_unpack};
+pub use machine::Machine;
 pub use real::{Real, debian_plugins, real};
 pub use registry::{DockerRegistry, Misbehaviour, PeerAuth, PeerRequest, PeerSetup, RegistryPeer};
 pub use root::{DynamicElf, Root};

@@ -17,6 +17,7 @@ pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod matrix;
 pub(crate) mod needs;
+pub(crate) mod node;
 pub(crate) mod outdated;
 pub(crate) mod publish;
 pub(crate) mod pull;

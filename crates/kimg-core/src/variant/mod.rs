@@ -5,6 +5,7 @@
 //! Only the resolved one travels further.
 
 mod budget;
+mod node;
 mod resolve;
 pub mod written;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::{ImagePath, KubernetesVersion};
 
 pub use budget::{Budget, ByteSize, ByteSizeError, SizeLimits};
+pub use node::{CgroupDriver, MountKind, MountRule, NodeChoiceError, Runtime};
 pub use resolve::{VariantError, resolve};
 
 /// What one image holds and how it starts.
@@ -44,6 +46,8 @@ pub struct Variant {
     pub labels: BTreeMap<String, String>,
     /// Files that kimg writes into it.
     pub files: Vec<FileRule>,
+    /// Paths of the machine that it works with.
+    pub mounts: Vec<MountRule>,
     /// Minimal closure, or whole packages.
     pub contents: Contents,
     /// How large it may become. Empty if it has no budget; that of what it extends is not its own.
@@ -149,10 +153,14 @@ impl VersionRange {
 pub struct ArgumentRule {
     /// When they are there.
     pub range: VersionRange,
+    /// The runtime they are for; the image starts with those for no runtime in particular.
+    pub runtime: Option<Runtime>,
     /// The words.
     pub words: Vec<String>,
     /// Why, where it is not plain.
     pub reason: Option<String>,
+    /// Where it is written that they are right for these versions.
+    pub source: Option<String>,
 }
 
 /// A file that kimg writes, for a range of versions.
@@ -170,6 +178,10 @@ pub struct FileRule {
     pub layer: String,
     /// Why it is there.
     pub reason: String,
+    /// Where it is written that it is right for these versions.
+    pub source: Option<String>,
+    /// The names of roots without which it is left out.
+    pub with: Vec<String>,
 }
 
 /// Which files of the packages an image takes.
@@ -189,13 +201,19 @@ impl Variant {
         self.roots.iter().filter(|r| r.range.holds(version)).collect()
     }
 
-    /// The entrypoint for a version of Kubernetes.
+    /// The entrypoint of the image for a version of Kubernetes.
     pub fn entrypoint_for(&self, version: &KubernetesVersion) -> Vec<String> {
-        self.entrypoint
-            .iter()
-            .filter(|r| r.range.holds(version))
-            .flat_map(|r| r.words.iter().cloned())
-            .collect()
+        self.words_for(version, None)
+    }
+
+    /// The words that a node adds to the entrypoint for the runtime that it has.
+    pub fn arguments_for(&self, version: &KubernetesVersion, runtime: Runtime) -> Vec<String> {
+        self.words_for(version, Some(runtime))
+    }
+
+    fn words_for(&self, version: &KubernetesVersion, runtime: Option<Runtime>) -> Vec<String> {
+        let rules = self.entrypoint.iter().filter(|r| r.runtime == runtime && r.range.holds(version));
+        rules.flat_map(|r| r.words.iter().cloned()).collect()
     }
 
     /// The files that kimg writes for a version of Kubernetes; of two for one path the later rule counts.

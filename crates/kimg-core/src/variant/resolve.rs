@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ArgumentRule, FileRule, Layer, Locate, Probe, Root, Variant, VersionRange, WantedPackage, written,
+    ArgumentRule, FileRule, Layer, Locate, MountRule, Probe, Root, Variant, VersionRange, WantedPackage,
+    written,
 };
 use crate::{Classified, ErrorClass, ImagePath};
 
@@ -93,6 +94,7 @@ fn merge(
     into.layers.extend(variant.layers);
     into.entrypoint.extend(variant.entrypoint);
     into.files.extend(variant.files);
+    into.mounts.extend(variant.mounts);
     for root in variant.roots {
         // A root named again for the same versions is said anew: the later words count, in the place of the first.
         let named = |r: &written::Root| {
@@ -195,7 +197,13 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
     let mut entrypoint = Vec::new();
     for rule in variant.entrypoint {
         let range = range(rule.since, rule.before)?;
-        entrypoint.push(ArgumentRule { range, words: rule.words, reason: rule.reason });
+        entrypoint.push(ArgumentRule {
+            range,
+            runtime: rule.runtime,
+            words: rule.words,
+            reason: rule.reason,
+            source: rule.source,
+        });
     }
     let mut files = Vec::new();
     for file in variant.files {
@@ -210,7 +218,21 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
             return Err(invalid("a file can't be written to `/`".into()));
         }
         let range = range(file.since, file.before)?;
-        files.push(FileRule { range, path, text: file.text, mode, layer: file.layer, reason: file.reason });
+        files.push(FileRule {
+            range,
+            path,
+            text: file.text,
+            mode,
+            layer: file.layer,
+            reason: file.reason,
+            source: file.source,
+            with: file.with,
+        });
+    }
+    let mut mounts = Vec::new();
+    for mount in variant.mounts {
+        let range = range(mount.since.clone(), mount.before.clone())?;
+        mounts.push(MountRule::checked(mount, range).map_err(&invalid)?);
     }
 
     let wanted =
@@ -230,6 +252,7 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
         environment: variant.environment,
         labels: variant.labels,
         files,
+        mounts,
         contents: variant.contents.unwrap_or_default(),
         budget: variant.budget.unwrap_or_default(),
     })

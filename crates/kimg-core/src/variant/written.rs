@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Budget, Contents};
+use super::{Budget, CgroupDriver, Contents, MountKind, Runtime};
 
 /// One file of `variants/`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,9 @@ pub struct Variant {
     /// Files that kimg writes.
     #[serde(default, rename = "file", skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<File>,
+    /// Paths of the machine that it works with.
+    #[serde(default, rename = "mount", skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
 }
 
 /// `[[layer]]`
@@ -161,11 +164,17 @@ pub struct Words {
     /// The first version without them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
+    /// The runtime they are for. The image itself starts without such words: `kimg node` adds them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
     /// The words, each one argument.
     pub words: Vec<String>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Where it is written that they are right for these versions: an address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 /// `[[file]]`
@@ -189,4 +198,47 @@ pub struct File {
     pub layer: String,
     /// Why it is there.
     pub reason: String,
+    /// Where it is written that it is right for these versions: an address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Further roots that have to be in the image, by their names: where one is missing, the file is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<String>,
+}
+
+/// `[[mount]]`: a path of the machine, which a container of the image sees under the same name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Mount {
+    /// The first version of Kubernetes that wants it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The first version that wants it no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// The runtime with which it is wanted; every one when not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
+    /// The cgroup driver with which it is wanted; every one when not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup_driver: Option<CgroupDriver>,
+    /// Where it is. `{storage-driver}` stands for Docker's, `{snapshotter}` for containerd's.
+    pub path: String,
+    /// What is there; a folder when not said.
+    #[serde(default)]
+    pub kind: MountKind,
+    /// Whether mounts below it are seen on both sides.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
+    /// Whether the container may only read it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+    /// Whether it is mounted only where somebody asks for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+    /// Why it is wanted.
+    pub reason: String,
+    /// Where it is written that it is wanted: an address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
