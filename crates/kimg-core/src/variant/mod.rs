@@ -36,6 +36,8 @@ pub struct Variant {
     pub packages: Vec<WantedPackage>,
     /// The names of its layers, bottom first.
     pub layers: Vec<Layer>,
+    /// Whether it is built only when it is named.
+    pub by_name: bool,
     /// How it starts.
     pub entrypoint: Vec<ArgumentRule>,
     /// Environment variables of the image.

@@ -54,6 +54,7 @@ pub fn resolve(name: &str, all: &BTreeMap<String, written::Variant>) -> Result<V
         name: own.name,
         description: own.description,
         tag_suffix: own.tag_suffix,
+        by_name: own.by_name,
         ..merged
     })
 }
@@ -240,6 +241,7 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
         roots: roots.into_iter().map(|(_, root)| root).collect(),
         packages,
         layers,
+        by_name: variant.by_name,
         entrypoint,
         environment: variant.environment,
         labels: variant.labels,
