@@ -13,6 +13,7 @@
 //! | [`apk`] | the real `apk`, inside Alpine's own minirootfs |
 //! | [`debian`] | a root made of Debian packages, for what is linked against glibc |
 //! | [`broken`] | copies of the real repository with one thing in them changed |
+//! | [`systemd`] | a systemd that boots for a test |
 //! | [`registry`] | Debian's `docker-registry`, and a registry in this process that misbehaves as it is told |
 //! | [`server`] | a folder behind HTTP on the loopback address, with what can go wrong there; a proxy |
 //!
@@ -42,6 +43,7 @@ pub mod real;
 pub mod registry;
 pub mod root;
 pub mod server;
+pub mod systemd;
 pub mod trace;
 
 use std::fmt::Display;
@@ -60,6 +62,7 @@ pub use real::{Real, debian_plugins, real};
 pub use registry::{DockerRegistry, Misbehaviour, PeerAuth, PeerRequest, PeerSetup, RegistryPeer};
 pub use root::{DynamicElf, Root};
 pub use server::{Fault, FolderServer, ForwardProxy};
+pub use systemd::in_systemd;
 pub use tempfile::{TempDir, tempdir};
 pub use trace::Trace;
 
