@@ -13,6 +13,7 @@ const ORDER: [&str; 14] = [
     "kimg-source",
     "kimg-image",
     "kimg-layer",
+    "kimg-rootfs",
     "kimg-pack",
     "kimg-closure",
     "kimg-apk",

@@ -312,8 +312,9 @@ pub(crate) struct BuildArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
 
-    /// Where to write: type=oci|oci-archive|docker-archive,dest=PATH (- is standard output), or
-    /// type=registry,dest=REPOSITORY; ./out when not given
+    /// Where to write: type=oci|oci-archive|docker-archive,dest=PATH (- is standard output),
+    /// type=registry,dest=REPOSITORY, or a file for each image: type=rootfs-tar|portable,dest=PATH;
+    /// ./out when not given
     #[arg(short, long = "output", value_name = "OUTPUT")]
     pub(crate) outputs: Vec<String>,
 

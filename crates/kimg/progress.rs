@@ -271,6 +271,10 @@ impl Progress {
                 self.bar.finish_and_clear();
                 self.done("Built", &text);
             }
+            Event::WritingFiles { form, files } => {
+                tracing::info!("{form}: {files} {}", plural(*files, "file", "files"));
+                self.start("writing", *files);
+            }
             Event::Written { destination } => self.done("Written", destination),
         }
     }

@@ -23,7 +23,7 @@ use crate::project::{Output, Project};
 use crate::select::{self, Selected};
 use crate::shared_cache::SharedCache;
 use crate::statements::Statement;
-use crate::{budget, images, layers, report, statements};
+use crate::{budget, filesystems, images, layers, report, statements};
 
 /// Everything that a build needs beside the project.
 pub struct Build<'a> {
@@ -50,6 +50,8 @@ pub struct Outcome {
     pub tagged: Vec<Tagged>,
     /// For each index, the place of its variant in [`Project::variants`].
     pub variants: Vec<usize>,
+    /// The images that were written as plain files: archives of files, portable services.
+    pub files: Vec<filesystems::Written>,
     /// What is to be told.
     pub report: BuildReport,
     /// Whether the lock file was written anew.
@@ -154,7 +156,8 @@ impl Build<'_> {
         inputs.lock.packer.clone_from(&packed.packer);
         self.refuse_another_packer(&inputs, &packed)?;
         for image in &mut images {
-            select::record(image, alpine.as_deref(), &self.cache)?;
+            let variant = &self.project.variants[image.variant];
+            select::record(image, variant, alpine.as_deref(), &self.cache)?;
             if self.project.aims.cut == Cut::Single {
                 image.join_layers();
             }
@@ -175,14 +178,20 @@ impl Build<'_> {
         }
         let joined = images::join(self.project, built, &images, alpine.as_deref())?;
         self.events.event(&Event::Built { images: images.len(), indexes: joined.len() });
-        let report = report::report(self.project, &images, &written, &joined, &packed, &inputs);
+        let mut report = report::report(self.project, &images, &written, &joined, &packed, &inputs);
         let statements = statements::of(self, &images, &joined, &packed, &inputs)?;
         let (variants, tagged): (Vec<usize>, Vec<Tagged>) = joined.into_iter().unzip();
+        let mut files = Vec::new();
         for output in &self.project.outputs {
-            self.write(output, &tagged, &blobs)?;
+            if output.form.is_files() {
+                files.extend(filesystems::write(self, output, &images, &blobs)?);
+            } else {
+                self.write(output, &tagged, &blobs)?;
+            }
         }
+        report.next = report.next.or_else(|| filesystems::next(&files));
         let lock_changed = inputs::write_lock(&self.lock, &inputs.lock)?;
-        Ok(Outcome { tagged, variants, report, lock_changed, statements })
+        Ok(Outcome { tagged, variants, files, report, lock_changed, statements })
     }
 
     fn write(&self, output: &Output, tagged: &[Tagged], blobs: &BlobStore) -> Result<(), BuildError> {

@@ -155,6 +155,9 @@ pub enum BuildError {
     /// A layer.
     #[error(transparent)]
     Layer(#[from] kimg_layer::LayerError),
+    /// A file system.
+    #[error(transparent)]
+    Rootfs(#[from] kimg_rootfs::RootfsError),
     /// An image or layout.
     #[error(transparent)]
     Image(#[from] kimg_image::ImageError),
@@ -267,6 +270,7 @@ impl Classified for BuildError {
             Self::Pack(e) => e.class(),
             Self::NoPacker => ErrorClass::External,
             Self::Layer(e) => e.class(),
+            Self::Rootfs(e) => e.class(),
             Self::Image(e) => e.class(),
             Self::OverBudget { .. } => ErrorClass::OverBudget,
             Self::Existing(e) => e.class(),
@@ -296,6 +300,7 @@ impl Classified for BuildError {
             Self::Pack(e) => e.hint(),
             Self::NoPacker => Some("Debian has it as upx-ucl; `--pack auto` goes on without".into()),
             Self::Layer(e) => e.hint(),
+            Self::Rootfs(e) => e.hint(),
             Self::Image(e) => e.hint(),
             Self::Strict { .. } => {
                 Some("add a repository or a [[program]] that has them, or build without `--strict`".into())

@@ -118,6 +118,13 @@ pub enum Event {
         /// Indexes.
         indexes: usize,
     },
+    /// Images are about to be written as plain files.
+    WritingFiles {
+        /// As `--output` has it: `portable`.
+        form: String,
+        /// Files.
+        files: usize,
+    },
     /// Something was written.
     Written {
         /// Where.

@@ -205,10 +205,14 @@ pub fn write(output: &Output, tagged: &[Tagged], blobs: &BlobStore) -> Result<()
                 Ok(())
             })
         }
+        OutputForm::RootfsTar | OutputForm::Portable(_) => Err(BuildError::settings_hint(
+            "images that exist already are written as images only",
+            "the types are oci, oci-archive and docker-archive",
+        )),
     }
 }
 
-fn to_file(
+pub(crate) fn to_file(
     path: &Path,
     write: impl FnOnce(&mut dyn io::Write) -> Result<(), BuildError>,
 ) -> Result<(), BuildError> {

@@ -12,6 +12,7 @@
 //!  pack       programs → symbols off, and UPX for those that are no daemons, behind its gate; each unique one once
 //!  layers     deterministic tar, compressed; each unique one once, kept in the cache under its key
 //!  images     config, manifest, index, tags → OCI layout, oci-archive, docker-archive
+//!  filesystems  the same files alone, one archive or file system an image: rootfs-tar, portable services
 //!  statements what is in the images and what they are made of, as SBOM and provenance, where that is asked for
 //!  publish    which repository each index goes to → a release, pushed whole or not at all
 //!  report     what was resolved, fetched, left out, packed, and how big it became
@@ -27,6 +28,7 @@
 //! | pack | `kimg-pack` |
 //! | layers | `kimg-layer` |
 //! | images | `kimg-image` |
+//! | filesystems | `kimg-rootfs`, `kimg-layer` |
 //! | publish, pack and layers of other machines | `kimg-registry` |
 //! | statements, report | `kimg-report` |
 //!
@@ -95,11 +97,14 @@ pub mod build;
 pub mod error;
 pub mod events;
 pub mod existing;
+pub mod filesystems;
+mod generated;
 pub mod images;
 pub mod inputs;
 pub mod layers;
 pub mod matrix;
 pub mod outdated;
+mod output;
 pub mod packing;
 pub mod project;
 pub mod publish;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use kimg_closure::Rules;
 use kimg_core::variant::{self, Contents, Root};
@@ -14,12 +13,15 @@ use kimg_source::{Location, vendor};
 
 use crate::aims::{Aims, Cut, Objective};
 use crate::error::BuildError;
+use crate::output;
 use crate::publish::Destination;
 use crate::rules;
 use crate::settings::{ProgramSettings, RolledBackPolicy, Settings};
 use crate::sources::{self, Packages, branch};
 use crate::statements::StatementWishes;
 use crate::variants::Variants;
+
+pub use crate::output::{Output, OutputForm};
 
 /// Settings as flags say them; each that is said wins over `kimg.toml`.
 #[derive(Debug, Clone, Default)]
@@ -77,26 +79,6 @@ pub struct OwnProgram {
     pub version: Option<KubernetesVersion>,
 }
 
-/// One place to write images to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// Its form.
-    pub form: OutputForm,
-    /// The folder or file; `-` is standard output.
-    pub destination: PathBuf,
-}
-
-/// The forms in which images are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutputForm {
-    /// A folder (OCI image layout).
-    Oci,
-    /// The same as one tar file.
-    OciArchive,
-    /// What `docker load` reads: one platform.
-    DockerArchive,
-}
-
 /// Everything that decides what is built.
 #[derive(Debug, Clone)]
 pub struct Project {
@@ -144,12 +126,14 @@ impl Project {
     /// those of flags start where the program was started.
     pub fn new(settings: &Settings, folder: &Path, flags: &Overrides) -> Result<Self, BuildError> {
         let known = Self::known_variants(settings, folder)?;
-        let variants = Self::choose_variants(settings, &known, flags)?;
+        let outputs = output::choose(settings, folder, flags)?;
+        let variants = Self::choose_variants(settings, &known, flags, &outputs)?;
         let mut known_roots = Vec::new();
         for name in &known.order {
             known_roots.extend(variant::resolve(name, &known.written)?.roots);
         }
         let platforms = Self::choose_platforms(settings, flags)?;
+        output::check(&outputs, &variants, &platforms)?;
         let pack = flags.pack.as_deref().or(settings.pack.as_deref()).unwrap_or("auto");
         let pack = match pack {
             "auto" => kimg_pack::Mode::Auto,
@@ -170,19 +154,6 @@ impl Project {
         };
         let compression = said(&flags.compression, &settings.compression).unwrap_or_else(|| "gzip".into());
         aims.set_compression(&compression, flags.level.as_deref(), flags.window.as_deref())?;
-        let outputs = match (&flags.outputs[..], &settings.output) {
-            ([], None) => vec![Output { form: OutputForm::Oci, destination: "out".into() }],
-            ([], Some(written)) => {
-                let mut outputs = written.iter().map(|o| parse_output(o)).collect::<Result<Vec<_>, _>>()?;
-                for output in &mut outputs {
-                    if output.destination != Path::new("-") {
-                        output.destination = folder.join(&output.destination);
-                    }
-                }
-                outputs
-            }
-            (said, _) => said.iter().map(|o| parse_output(o)).collect::<Result<_, _>>()?,
-        };
         let mut programs = Vec::new();
         for program in &settings.programs {
             programs.push(own_program(program, folder)?);
@@ -226,9 +197,12 @@ impl Project {
         settings: &Settings,
         known: &Variants,
         flags: &Overrides,
+        outputs: &[Output],
     ) -> Result<Vec<Variant>, BuildError> {
+        let portable = !outputs.is_empty() && outputs.iter().all(Output::is_portable);
         let names = match (&flags.variants[..], &settings.variants) {
-            ([], None) => known.order.clone(),
+            ([], None) if portable => vec![output::PORTABLE.to_owned()],
+            ([], None) => known.unnamed(),
             ([], Some(named)) => named.clone(),
             (named, _) => named.to_vec(),
         };
@@ -302,15 +276,6 @@ impl Project {
     }
 }
 
-impl FromStr for Output {
-    type Err = BuildError;
-
-    /// Reads what stands behind `--output`: `type=oci-archive,dest=images.tar`, or the folder of a layout.
-    fn from_str(text: &str) -> Result<Self, BuildError> {
-        parse_output(text)
-    }
-}
-
 fn further_tags(settings: &Settings, flags: &Overrides) -> Result<Vec<String>, BuildError> {
     let mut tags = settings.tags.clone().unwrap_or_default();
     tags.extend(flags.tags.iter().cloned());
@@ -326,48 +291,6 @@ fn further_tags(settings: &Settings, flags: &Overrides) -> Result<Vec<String>, B
 
 fn destination(typed: &str) -> Result<Destination, BuildError> {
     typed.parse().map_err(|error: NameError| BuildError::settings(format!("publish: {error}")))
-}
-
-fn parse_output(text: &str) -> Result<Output, BuildError> {
-    let (mut form, mut destination) = (None, None);
-    for part in text.split(',') {
-        match part.split_once('=') {
-            Some(("type", "oci")) => form = Some(OutputForm::Oci),
-            Some(("type", "oci-archive")) => form = Some(OutputForm::OciArchive),
-            Some(("type", "docker-archive" | "docker")) => form = Some(OutputForm::DockerArchive),
-            Some(("type", other)) => {
-                return Err(BuildError::settings_hint(
-                    format!("output type `{other}` is not known"),
-                    "the types are oci, oci-archive and docker-archive",
-                ));
-            }
-            Some(("dest", path)) if !path.is_empty() => destination = Some(PathBuf::from(path)),
-            None if !part.is_empty() && text == part => destination = Some(PathBuf::from(part)),
-            _ => {
-                return Err(BuildError::settings_hint(
-                    format!("output `{text}` can't be read"),
-                    "write it as type=oci,dest=out",
-                ));
-            }
-        }
-    }
-    let form = form.unwrap_or(OutputForm::Oci);
-    let destination = match (form, destination) {
-        (OutputForm::Oci, Some(path)) if path == Path::new("-") => {
-            return Err(BuildError::settings_hint(
-                "a folder can't be written to standard output",
-                "type=oci-archive,dest=- writes one file",
-            ));
-        }
-        (_, Some(path)) => path,
-        (OutputForm::Oci, None) => "out".into(),
-        (_, None) => {
-            return Err(BuildError::settings(format!(
-                "output `{text}` has no dest: a file, or - for standard output"
-            )));
-        }
-    };
-    Ok(Output { form, destination })
 }
 
 fn own_program(written: &ProgramSettings, folder: &Path) -> Result<OwnProgram, BuildError> {

@@ -12,6 +12,7 @@ use kimg_core::{Entry, FileTree, ImagePath, KubernetesVersion, Origin, Platform,
 use kimg_source::Cache;
 
 use crate::error::BuildError;
+use crate::generated;
 use crate::inputs::ImageInputs;
 use crate::project::{OwnProgram, Project};
 use crate::wishes::{Missing, stands_for};
@@ -102,7 +103,7 @@ pub fn select(
             });
         }
     }
-    write_files(&mut tree, variant, &inputs.wishes.version, &mut roots);
+    generated::write(&mut tree, variant, &inputs.wishes.version, &mut roots);
     roots.sort_by_key(|r| r.layer);
     tree.add_parents(&Origin::generated("a folder that no package brings"));
 
@@ -320,23 +321,14 @@ fn relocate(tree: &mut FileTree, from: &ImagePath, folder: &ImagePath) -> Result
     Ok(to)
 }
 
-fn write_files(tree: &mut FileTree, variant: &Variant, version: &KubernetesVersion, roots: &mut Vec<Placed>) {
-    for (path, rule) in variant.files_for(version) {
-        let content = kimg_core::Content::from_bytes(rule.text.trim_start_matches('\n'));
-        tree.insert(path.clone(), Entry::file(content, rule.mode, Origin::generated(rule.reason.clone())));
-        roots.push(Placed {
-            path: path.clone(),
-            name: path.file_name().unwrap_or_default().to_owned(),
-            reason: rule.reason.clone(),
-            layer: variant.layers.iter().position(|l| l.name == rule.layer).unwrap_or(0),
-            root: None,
-        });
-    }
-}
-
 /// Writes what scanners look for: the database of installed packages, the world, and which Alpine this is.
 /// It comes after packing, since the database holds the checksums of the files as they are in the image.
-pub fn record(selected: &mut Selected, alpine: Option<&str>, cache: &Cache) -> Result<(), BuildError> {
+pub fn record(
+    selected: &mut Selected,
+    variant: &Variant,
+    alpine: Option<&str>,
+    cache: &Cache,
+) -> Result<(), BuildError> {
     let layer = selected.layers.len() - 1;
     let packages: Vec<&Package> = selected.packages.iter().map(|p| &**p).collect();
     let sha1 = |content: &kimg_core::Content| known_sha1(content, cache);
@@ -350,13 +342,16 @@ pub fn record(selected: &mut Selected, alpine: Option<&str>, cache: &Cache) -> R
         ),
     ];
     let release = ImagePath::new("/etc/os-release").map_err(|e| BuildError::settings(e.to_string()))?;
-    if let Some(branch) = alpine
+    if let Some(portable) = &variant.portable {
+        let text = generated::portable_release(variant, portable, &selected.version, alpine);
+        texts.push(("/usr/lib/os-release", text, "tells systemd which units are its own"));
+        let link = Entry::symlink("../usr/lib/os-release", Origin::generated("the other name of it"));
+        selected.tree.insert(release.clone(), link);
+        selected.files.insert(release, layer);
+    } else if let Some(branch) = alpine
         && !selected.files.contains_key(&release)
     {
-        let text = format!(
-            "NAME=\"Alpine Linux\"\nID=alpine\nVERSION_ID={branch}\nPRETTY_NAME=\"Alpine Linux v{branch}\"\n\
-             HOME_URL=\"https://alpinelinux.org/\"\n"
-        );
+        let text = generated::alpine_release(branch);
         texts.push(("/etc/os-release", text, "which Alpine the packages are from, for scanners"));
     }
     for (path, text, reason) in texts {

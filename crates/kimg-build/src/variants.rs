@@ -9,13 +9,15 @@ use crate::error::BuildError;
 use crate::settings::toml_files;
 
 /// The text of every variant that is compiled in, by the name of its file.
-pub const BUILT_IN: [(&str, &str); 6] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     ("plain.toml", include_str!("../../../variants/plain.toml")),
     ("flannel.toml", include_str!("../../../variants/flannel.toml")),
     ("cni.toml", include_str!("../../../variants/cni.toml")),
     ("kubeadm.toml", include_str!("../../../variants/kubeadm.toml")),
     ("kubeadm-cni.toml", include_str!("../../../variants/kubeadm-cni.toml")),
     ("kube-proxy.toml", include_str!("../../../variants/kube-proxy.toml")),
+    ("portable-base.toml", include_str!("../../../variants/portable-base.toml")),
+    ("portable.toml", include_str!("../../../variants/portable.toml")),
 ];
 
 /// Variants as written, by name, and the order in which people want to see them.
@@ -35,6 +37,12 @@ impl Variants {
             all.add(file, text)?;
         }
         Ok(all)
+    }
+
+    /// The names of those that are built when none is named.
+    pub fn unnamed(&self) -> Vec<String> {
+        let unnamed = self.order.iter().filter(|name| !self.written[*name].by_name);
+        unnamed.cloned().collect()
     }
 
     /// Adds every `*.toml` of a folder; one with a known name takes that one's place.
@@ -62,7 +70,8 @@ mod tests {
     #[test]
     fn every_variant_that_is_compiled_in_resolves() {
         let all = Variants::built_in().unwrap();
-        assert_eq!(all.order, ["plain", "flannel", "cni", "kubeadm", "kubeadm-cni", "kube-proxy"]);
+        assert_eq!(all.unnamed(), ["plain", "flannel", "cni", "kubeadm", "kubeadm-cni", "kube-proxy"]);
+        assert_eq!(all.order[6..], ["portable-base", "portable"]);
         for name in &all.order {
             let variant = kimg_core::variant::resolve(name, &all.written).unwrap();
             assert!(!variant.roots.is_empty() && variant.layers.len() >= 2, "{name}");
@@ -72,7 +81,7 @@ mod tests {
     #[test]
     fn the_network_plugin_flag_never_reaches_a_kubelet_that_lost_it() {
         let all = Variants::built_in().unwrap();
-        for name in ["flannel", "cni", "kubeadm-cni"] {
+        for name in ["flannel", "cni", "kubeadm-cni", "portable"] {
             let variant = kimg_core::variant::resolve(name, &all.written).unwrap();
             let has = |version: &str| {
                 variant

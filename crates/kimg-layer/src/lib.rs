@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | [`write()`] | entries → compressed archive ([`Codec`], [`Order`]), streaming, with both digests and sizes |
 //! | [`key`] | what decides the bytes, as one digest, without compressing anything: the name in a cache |
+//! | [`write_archive`] | the archive alone, not compressed |
 //! | [`diff_id`] | what names the archive inside, without compressing anything |
 //! | [`check()`] | whether a blob that others made holds that archive, compressed as was asked for |
 //! | [`read()`] | archive → entries, bounded, for tests and verification |
@@ -93,7 +94,7 @@ pub use order::{Order, OrderError};
 pub use plan::key;
 pub use read::{Limits, Node, NodeKind, UpperLayer, read, read_upper};
 pub use tar::TarWriter;
-pub use write::{LayerInfo, diff_id, write};
+pub use write::{LayerInfo, diff_id, write, write_archive};
 
 use std::collections::BTreeMap;
 

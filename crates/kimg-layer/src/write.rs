@@ -49,6 +49,23 @@ pub fn write<W: Write>(entries: &Entries, options: &Options, out: W) -> Result<(
     Ok((out, LayerInfo { media_type, digest, size, diff_id, tar_size }))
 }
 
+/// Writes the archive alone, without compressing it; gives its digest and bytes. On an error, `out` holds a useless
+/// beginning.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_archive(
+    entries: &Entries,
+    options: &Options,
+    out: impl Write,
+) -> Result<(Digest, u64), LayerError> {
+    check(entries)?;
+    let planned = in_order(plan(entries, options), options.order)?;
+    let (mut out, digest, size) = archive(&planned, out)?;
+    out.flush().map_err(LayerError::Output)?;
+    Ok((digest, size))
+}
+
 /// The digest of a layer's archive (OCI image-spec, config.md, "Layer `DiffID`") and its bytes, without compressing it.
 ///
 /// # Errors

@@ -14,6 +14,7 @@
 //! | [`debian`] | a root made of Debian packages, for what is linked against glibc |
 //! | [`mod@machine`] | namespaces in which a test does what a person does on a machine |
 //! | [`broken`] | copies of the real repository with one thing in them changed |
+//! | [`systemd`] | a systemd that boots for a test |
 //! | [`registry`] | Debian's `docker-registry`, and a registry in this process that misbehaves as it is told |
 //! | [`server`] | a folder behind HTTP on the loopback address, with what can go wrong there; a proxy |
 //!
@@ -44,6 +45,7 @@ pub mod real;
 pub mod registry;
 pub mod root;
 pub mod server;
+pub mod systemd;
 pub mod trace;
 
 use std::fmt::Display;
@@ -63,6 +65,7 @@ pub use real::{Real, debian_plugins, real};
 pub use registry::{DockerRegistry, Misbehaviour, PeerAuth, PeerRequest, PeerSetup, RegistryPeer};
 pub use root::{DynamicElf, Root};
 pub use server::{Fault, FolderServer, ForwardProxy};
+pub use systemd::in_systemd;
 pub use tempfile::{TempDir, tempdir};
 pub use trace::Trace;
 

@@ -78,7 +78,11 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     if args.quiet && !entries.is_empty() {
         // What was pushed is named below.
     } else if args.quiet {
-        for tagged in &outcome.tagged {
+        for file in &outcome.files {
+            writeln!(out, "{}@{}", file.path.display(), file.digest)?;
+        }
+        let images = setting.project.outputs.iter().any(|output| !output.form.is_files());
+        for tagged in outcome.tagged.iter().filter(|_| images) {
             for tag in &tagged.tags {
                 writeln!(out, "{tag}@{}", tagged.image.descriptor.digest)?;
             }

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &FilesArgs) -> Result<ExitCode, Failure> {
     let several = sets.images.len() > 1;
     let mut data = Vec::new();
     for (number, image) in sets.images.iter_mut().enumerate() {
-        record(image, sets.inputs.alpine.as_deref(), &cache)?;
+        record(image, &setting.project.variants[image.variant], sets.inputs.alpine.as_deref(), &cache)?;
         let variant = &setting.project.variants[image.variant].name;
         if let Some(by) = args.tree {
             let tree = tree(image, by);

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &WhyArgs) -> Result<ExitCode, Failure> {
     let mut answers: BTreeMap<(bool, String), Vec<String>> = BTreeMap::new();
     let mut data = Vec::new();
     for image in &mut sets.images {
-        record(image, sets.inputs.alpine.as_deref(), &cache)?;
+        record(image, &setting.project.variants[image.variant], sets.inputs.alpine.as_deref(), &cache)?;
         let variant = &setting.project.variants[image.variant].name;
         let answer = Answer::of(image, &args.path, indexes_of(&indexes, image.platform));
         data.push(answer.json(variant, image, &args.path));

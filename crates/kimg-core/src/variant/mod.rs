@@ -38,6 +38,8 @@ pub struct Variant {
     pub packages: Vec<WantedPackage>,
     /// The names of its layers, bottom first.
     pub layers: Vec<Layer>,
+    /// Whether it is built only when it is named.
+    pub by_name: bool,
     /// How it starts.
     pub entrypoint: Vec<ArgumentRule>,
     /// Environment variables of the image.
@@ -48,6 +50,10 @@ pub struct Variant {
     pub files: Vec<FileRule>,
     /// Paths of the machine that it works with.
     pub mounts: Vec<MountRule>,
+    /// Folders that kimg makes in it.
+    pub directories: Vec<DirectoryRule>,
+    /// How systemd takes it as a portable service, if it is one.
+    pub portable: Option<Portable>,
     /// Minimal closure, or whole packages.
     pub contents: Contents,
     /// How large it may become. Empty if it has no budget; that of what it extends is not its own.
@@ -182,6 +188,39 @@ pub struct FileRule {
     pub source: Option<String>,
     /// The names of roots without which it is left out.
     pub with: Vec<String>,
+}
+
+/// A folder, root's and 0755, where no package has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryRule {
+    /// Where.
+    pub path: ImagePath,
+    /// The layer it belongs to, by name.
+    pub layer: String,
+    /// Why it is there.
+    pub reason: String,
+}
+
+/// What makes a portable service of a variant: see [`written::Portable`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Portable {
+    /// What the names of its units begin with. At least one, and one of them fits the image's name.
+    pub prefixes: Vec<String>,
+    /// One line for people.
+    pub description: String,
+    /// What its file carries behind the version.
+    pub suffix: Option<String>,
+}
+
+impl Portable {
+    /// Whether a unit, or the name of an image up to its first `_`, is taken: it is a prefix, or goes on behind one with
+    /// `-`, `.` or `@`, as systemd compares them (`src/portable/portable.c`, `prefix_match`).
+    pub fn takes(&self, name: &str) -> bool {
+        self.prefixes.iter().any(|prefix| {
+            let rest = name.strip_prefix(prefix.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.', '@']))
+        })
+    }
 }
 
 /// Which files of the packages an image takes.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ArgumentRule, FileRule, Layer, Locate, MountRule, Probe, Root, Variant, VersionRange, WantedPackage,
-    written,
+    ArgumentRule, DirectoryRule, FileRule, Layer, Locate, MountRule, Portable, Probe, Root, Variant,
+    VersionRange, WantedPackage, written,
 };
 use crate::{Classified, ErrorClass, ImagePath};
 
@@ -54,6 +54,7 @@ pub fn resolve(name: &str, all: &BTreeMap<String, written::Variant>) -> Result<V
         name: own.name,
         description: own.description,
         tag_suffix: own.tag_suffix,
+        by_name: own.by_name,
         ..merged
     })
 }
@@ -95,6 +96,8 @@ fn merge(
     into.entrypoint.extend(variant.entrypoint);
     into.files.extend(variant.files);
     into.mounts.extend(variant.mounts);
+    into.directories.extend(variant.directories);
+    into.portable = variant.portable.or(into.portable.take());
     for root in variant.roots {
         // A root named again for the same versions is said anew: the later words count, in the place of the first.
         let named = |r: &written::Root| {
@@ -234,6 +237,17 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
         let range = range(mount.since.clone(), mount.before.clone())?;
         mounts.push(MountRule::checked(mount, range).map_err(&invalid)?);
     }
+    let mut directories: Vec<DirectoryRule> = Vec::new();
+    for directory in variant.directories {
+        layer_place(&directory.layer)?;
+        let path = ImagePath::new(&directory.path).map_err(|e| invalid(e.to_string()))?;
+        if path.is_root() || directories.iter().any(|d| d.path == path) {
+            return Err(invalid(format!("folder `{path}` is there anyway")));
+        }
+        directories.push(DirectoryRule { path, layer: directory.layer, reason: directory.reason });
+    }
+    let portable = variant.portable.map(|written| portable(written, &image)).transpose();
+    let portable = portable.map_err(&invalid)?;
 
     let wanted =
         |wishes: Vec<String>, optional| wishes.into_iter().map(move |wish| WantedPackage { wish, optional });
@@ -248,14 +262,42 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
         roots: roots.into_iter().map(|(_, root)| root).collect(),
         packages,
         layers,
+        by_name: variant.by_name,
         entrypoint,
         environment: variant.environment,
         labels: variant.labels,
         files,
         mounts,
+        directories,
+        portable,
         contents: variant.contents.unwrap_or_default(),
         budget: variant.budget.unwrap_or_default(),
     })
+}
+
+/// Checks what systemd would refuse only when somebody attaches the image.
+fn portable(written: written::Portable, image: &str) -> Result<Portable, String> {
+    let prefix = |text: &String| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))
+    };
+    if let Some(bad) = written.prefixes.iter().find(|text| !prefix(text)) {
+        return Err(format!("portable: prefix `{bad}` holds more than letters, digits, `-` and `.`"));
+    }
+    if written.description.contains(['"', '\\', '$', '`', '\n']) {
+        return Err("portable: its description holds what os-release would have to quote".into());
+    }
+    let good = |text: &String| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+    if let Some(bad) = written.suffix.as_ref().filter(|text| text.is_empty() || !good(text)) {
+        return Err(format!("portable: suffix `{bad}` holds more than letters, digits, `-` and `.`"));
+    }
+    let portable =
+        Portable { prefixes: written.prefixes, description: written.description, suffix: written.suffix };
+    // The file is called after the image, and `portablectl attach` takes the units that begin like the file.
+    if portable.prefixes.iter().any(|prefix| prefix == image) {
+        Ok(portable)
+    } else {
+        Err(format!("portable: `{image}` is not among its prefixes, and its file is called so"))
+    }
 }
 
 #[cfg(test)]
@@ -350,6 +392,34 @@ mod tests {
             resolve("plain", &variants(&[&lost])).unwrap_err().to_string(),
             "variant `plain`: there is no layer `bass`"
         );
+    }
+
+    #[test]
+    fn a_portable_variant_takes_units_as_systemd_compares_them() {
+        let table = "[portable]\nprefixes = ['kubelet']\ndescription = 'kubelet with a runtime'\n";
+        let portable = |table: &str| {
+            let text = PLAIN.replacen("[[root]]", &format!("{table}[[root]]"), 1);
+            resolve("plain", &variants(&[&text])).map(|v| v.portable.unwrap())
+        };
+        let good = portable(table).unwrap();
+        for (name, taken) in [
+            ("kubelet.service", true),
+            ("kubelet-containerd.service", true),
+            ("kubelet@1.service", true),
+            ("kubelets.service", false),
+            ("containerd.service", false),
+        ] {
+            assert_eq!(good.takes(name), taken, "{name}");
+        }
+        for (wrong, said) in [
+            (table.replace("'kubelet']", "'crio']"), "`kubelet` is not among its prefixes"),
+            (table.replace("'kubelet']", "'a_b']"), "prefix `a_b`"),
+            (table.replace("a runtime", "a \"b\""), "its description"),
+            (format!("{table}suffix = 'x_y'\n"), "suffix `x_y`"),
+        ] {
+            let error = portable(&wrong).unwrap_err().to_string();
+            assert!(error.contains(said), "{wrong}: {error}");
+        }
     }
 
     #[test]

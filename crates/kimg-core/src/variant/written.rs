@@ -60,6 +60,12 @@ pub struct Variant {
     /// How large it may become; not taken from what it extends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// Whether it is built only when it is named, and not with all others; not taken from what it extends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_name: bool,
+    /// How systemd takes it, where it holds units: taken from what it extends when not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub portable: Option<Portable>,
     /// Packages wanted beside those that follow from the roots.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<String>,
@@ -87,6 +93,9 @@ pub struct Variant {
     /// Paths of the machine that it works with.
     #[serde(default, rename = "mount", skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// Folders that kimg makes where no package has them.
+    #[serde(default, rename = "directory", skip_serializing_if = "Vec::is_empty")]
+    pub directories: Vec<Directory>,
 }
 
 /// `[[layer]]`
@@ -177,6 +186,19 @@ pub struct Words {
     pub source: Option<String>,
 }
 
+/// `[portable]`: what makes a portable service (systemd's `portablectl`) of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Portable {
+    /// What the names of its units begin with: `PORTABLE_PREFIXES` of os-release(5).
+    pub prefixes: Vec<String>,
+    /// One line for people: `PORTABLE_PRETTY_NAME` of os-release(5).
+    pub description: String,
+    /// What its file carries behind the version, where another portable variant has the bare version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<String>,
+}
+
 /// `[[file]]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -189,7 +211,8 @@ pub struct File {
     pub before: Option<String>,
     /// Where it is written.
     pub path: String,
-    /// Its text.
+    /// Its text. `@entrypoint@` in it is what the image starts, in the words of a systemd unit, `@version@` the version
+    /// of Kubernetes.
     pub text: String,
     /// Its permission bits in octal; `0644` when not said.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -241,4 +264,16 @@ pub struct Mount {
     /// Where it is written that it is wanted: an address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+}
+
+/// `[[directory]]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Directory {
+    /// Where it is.
+    pub path: String,
+    /// The layer it belongs to.
+    pub layer: String,
+    /// Why it is there.
+    pub reason: String,
 }
