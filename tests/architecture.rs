@@ -3,7 +3,7 @@
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// From the program down to the vocabulary: a crate may name only crates that stand behind it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "kimg",
     "kimg-build",
     "kimg-report",
@@ -12,6 +12,7 @@ const ORDER: [&str; 13] = [
     "kimg-source",
     "kimg-image",
     "kimg-layer",
+    "kimg-go",
     "kimg-pack",
     "kimg-closure",
     "kimg-apk",
