@@ -148,6 +148,10 @@ pub(crate) struct Selection {
     #[arg(long, value_name = "BRANCH")]
     pub(crate) alpine: Option<String>,
 
+    /// The version of Kubernetes to compile for the images, instead of the one that the packages have
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) kubernetes: Option<String>,
+
     /// Which files of the packages: what the programs need, or everything
     #[arg(long, value_enum)]
     pub(crate) contents: Option<ContentsArg>,

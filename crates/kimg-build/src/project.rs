@@ -14,6 +14,7 @@ use kimg_source::{Location, vendor};
 
 use crate::aims::{Aims, Cut, Objective};
 use crate::error::BuildError;
+use crate::golang::{self, Compiled, GoSource};
 use crate::publish::Destination;
 use crate::rules;
 use crate::settings::{ProgramSettings, RolledBackPolicy, Settings};
@@ -36,6 +37,8 @@ pub struct Overrides {
     pub keys: Vec<PathBuf>,
     /// `--sample`
     pub sample: bool,
+    /// `--kubernetes`
+    pub kubernetes: Option<String>,
     /// `--alpine`
     pub alpine: Option<String>,
     /// `--rolled-back`
@@ -75,6 +78,8 @@ pub struct OwnProgram {
     pub platform: Option<Platform>,
     /// Its version, if it is said.
     pub version: Option<KubernetesVersion>,
+    /// How it is compiled, if it is: its location is then that of the source.
+    pub compiled: Option<Compiled>,
 }
 
 /// One place to write images to.
@@ -108,6 +113,8 @@ pub struct Project {
     pub packages: Packages,
     /// Programs of one's own.
     pub programs: Vec<OwnProgram>,
+    /// The sources of those of them that are compiled.
+    pub go: Vec<GoSource>,
     /// The roots of every variant that can be named, chosen or not: a program of one's own that stands for one
     /// of them goes only where that root is wanted.
     pub known_roots: Vec<Root>,
@@ -137,6 +144,13 @@ pub struct Project {
     pub annotations: BTreeMap<String, String>,
     /// What is to be said about the images beside them. Nothing, where nobody asks.
     pub statements: StatementWishes,
+}
+
+impl OwnProgram {
+    /// The package that it is instead of, if it is compiled for that.
+    pub(crate) fn replaces(&self) -> Option<&str> {
+        self.compiled.as_ref()?.replaces.as_deref()
+    }
 }
 
 impl Project {
@@ -187,6 +201,9 @@ impl Project {
         for program in &settings.programs {
             programs.push(own_program(program, folder)?);
         }
+        let kubernetes = flags.kubernetes.as_deref().or(settings.kubernetes.as_deref());
+        let (go, compiled) = golang::resolve(&settings.go, kubernetes, folder)?;
+        programs.extend(compiled);
         let mut labels = settings.labels.clone();
         labels.extend(flags.labels.clone());
         let mut annotations = settings.annotations.clone();
@@ -196,6 +213,7 @@ impl Project {
             platforms,
             packages: sources::choose(settings, folder, flags)?,
             programs,
+            go,
             known_roots,
             rules: rules::known(settings.rule_folder.as_ref().map(|own| folder.join(own)).as_deref())?,
             alpine: branch(settings, flags),
@@ -401,7 +419,7 @@ fn own_program(written: &ProgramSettings, folder: &Path) -> Result<OwnProgram, B
     let version = written.version.as_deref().map(str::parse).transpose();
     let version = version.map_err(|e: kimg_core::KubernetesVersionError| wrong(e.to_string()))?;
     let program = Program { name: name.clone(), location, sha256, member: written.member.clone(), install };
-    Ok(OwnProgram { program, platform, version })
+    Ok(OwnProgram { program, platform, version, compiled: None })
 }
 
 #[cfg(test)]

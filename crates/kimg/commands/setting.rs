@@ -70,6 +70,7 @@ impl Setting {
                 RolledBackArg::Warn => RolledBackPolicy::Warn,
             }),
             sample: selection.sample,
+            kubernetes: selection.kubernetes.clone(),
             alpine: selection.alpine.clone(),
             contents: selection.contents.map(|c| match c {
                 ContentsArg::Minimal => Contents::Minimal,
