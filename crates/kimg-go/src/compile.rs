@@ -234,7 +234,9 @@ fn environment(job: &Job<'_>) -> Result<Vec<(OsString, OsString)>, GoError> {
         set("CGO_ENABLED", &text("1"));
         set("CC", &text(&format!("\"{path}\" cc -target {}{cpu}", job.platform.zig())));
         set("CGO_CFLAGS", &text("-O2 -g0"));
-        set("CGO_LDFLAGS", &text("-O2"));
+        // cgo links each package with C in it for a look at its symbols. Unless that is dynamic, zig compiles all of musl
+        // for it, which takes longer than the rest of a small program.
+        set("CGO_LDFLAGS", &text(if job.recipe.link == Link::Dynamic { "-O2 -dynamic" } else { "-O2" }));
         set("ZIG_GLOBAL_CACHE_DIR", &work("zig-cache"));
         set("ZIG_LOCAL_CACHE_DIR", &work("zig-cache"));
     } else {
