@@ -3,7 +3,7 @@
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// From the program down to the vocabulary: a crate may name only crates that stand behind it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 16] = [
     "kimg",
     "kimg-build",
     "kimg-report",
@@ -14,6 +14,7 @@ const ORDER: [&str; 14] = [
     "kimg-image",
     "kimg-layer",
     "kimg-rootfs",
+    "kimg-go",
     "kimg-pack",
     "kimg-closure",
     "kimg-apk",

@@ -12,6 +12,7 @@ use crate::commands::cache::CacheArgs;
 use crate::commands::check::CheckArgs;
 use crate::commands::copy::CopyArgs;
 use crate::commands::diff::DiffArgs;
+use crate::commands::doctor::DoctorArgs;
 use crate::commands::index::IndexArgs;
 use crate::commands::inspect::InspectArgs;
 use crate::commands::keys::KeyArgs;
@@ -20,6 +21,7 @@ use crate::commands::matrix::MatrixArgs;
 use crate::commands::needs::NeedsArgs;
 use crate::commands::node::NodeArgs;
 use crate::commands::outdated::OutdatedArgs;
+use crate::commands::preflight::PreflightArgs;
 use crate::commands::publish::PublishArgs;
 use crate::commands::pull::PullArgs;
 use crate::commands::push::PushArgs;
@@ -30,6 +32,7 @@ use crate::commands::slim::SlimArgs;
 use crate::commands::tune::TuneArgs;
 use crate::commands::vendor::VendorArgs;
 use crate::commands::verify::VerifyArgs;
+use crate::commands::versions::VersionsArgs;
 
 /// Small, reproducible, multi-arch images of Kubernetes node software, out of signed Alpine packages.
 #[derive(Debug, Parser)]
@@ -74,6 +77,12 @@ pub(crate) enum Command {
     Tune(Box<TuneArgs>),
     /// Show of which locked packages there are newer ones, and how Kubernetes stands to upstream
     Outdated(Box<OutdatedArgs>),
+    /// Show the versions of Kubernetes that upstream looks after, beside those that are published
+    Versions(VersionsArgs),
+    /// Show which images can be built, from where their programs come, and what is missing and why; nothing is built
+    Preflight(Box<PreflightArgs>),
+    /// Show which outside programs are here, which are missing, and how to get them
+    Doctor(DoctorArgs),
     /// Copy every locked input into a folder, to build from it when mirrors have dropped the versions
     Vendor(Box<VendorArgs>),
     /// Show or clear the folder that keeps what was fetched and built
@@ -111,7 +120,7 @@ Examples:
   kimg build --push=ghcr.io/acme/kubelet -t latest    and to a registry: as `kimg publish` does";
 
 /// Which images are meant, and what they are made of.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Selection {
     /// A variant, as `kimg variants` lists them; all when not given
@@ -150,6 +159,11 @@ pub(crate) struct Selection {
     /// The Alpine branch to take packages from, and that tags name: 3.22, edge; the newest stable one when not given
     #[arg(long, value_name = "BRANCH")]
     pub(crate) alpine: Option<String>,
+
+    /// The version of Kubernetes to compile for the images, instead of the one that the packages have; `build` and
+    /// `preflight` take several: 1.34.2,1.33.6
+    #[arg(long, value_name = "VERSIONS", value_delimiter = ',')]
+    pub(crate) kubernetes: Vec<String>,
 
     /// Which files of the packages: what the programs need, or everything
     #[arg(long, value_enum)]
@@ -193,6 +207,14 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
+    /// The same once for each version of Kubernetes that is asked for.
+    pub(crate) fn each_version(&self) -> Vec<Self> {
+        if self.kubernetes.len() < 2 {
+            return vec![self.clone()];
+        }
+        self.kubernetes.iter().map(|one| Self { kubernetes: vec![one.clone()], ..self.clone() }).collect()
+    }
+
     /// How registries are talked to by a command that also builds.
     pub(crate) fn talk(&self, registry: &RegistryArgs) -> TalkArgs {
         TalkArgs {

@@ -239,6 +239,17 @@ impl Progress {
                     ),
                 );
             }
+            Event::Compiling { what, platform, programs } => {
+                self.forget_transfers();
+                self.start("compiling", programs.len());
+                tracing::info!("{what} for {platform}: compiling {}", programs.join(", "));
+            }
+            Event::Compiled { what, platform, programs, toolchain, seconds } => {
+                let count = format!("{programs} {}", plural(*programs, "program", "programs"));
+                let how = if seconds.is_some() { "with" } else { "compiled before with" };
+                self.bar.finish_and_clear();
+                self.done("Compile", &format!("{count} of {what} for {platform}, {how} {toolchain}"));
+            }
             Event::Selected { variant, platform, files, left_out } => {
                 tracing::info!("{variant} for {platform}: {files} paths, {left_out} files left out");
             }

@@ -73,7 +73,7 @@ impl Build<'_> {
     /// Resolves, fetches and verifies what the images are made of, and pins it in the lock.
     pub fn gather(&self) -> Result<Inputs, BuildError> {
         let reader = self.reader();
-        network()?.block_on(inputs::gather(self.project, &reader, &self.lock, self.events))
+        network()?.block_on(inputs::gather(self.project, &reader, &self.lock, &self.search_path, self.events))
     }
 
     /// What the lock has fallen behind. `upstream` is the address at which Kubernetes names its newest versions; when

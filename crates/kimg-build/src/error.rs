@@ -152,6 +152,9 @@ pub enum BuildError {
     /// `--pack require` without a packer.
     #[error("upx is not installed, and `--pack require` asks for it")]
     NoPacker,
+    /// A program that is compiled.
+    #[error(transparent)]
+    Go(#[from] kimg_go::GoError),
     /// A layer.
     #[error(transparent)]
     Layer(#[from] kimg_layer::LayerError),
@@ -269,6 +272,7 @@ impl Classified for BuildError {
             Self::Closure { source, .. } => source.class(),
             Self::Pack(e) => e.class(),
             Self::NoPacker => ErrorClass::External,
+            Self::Go(e) => e.class(),
             Self::Layer(e) => e.class(),
             Self::Rootfs(e) => e.class(),
             Self::Image(e) => e.class(),
@@ -299,6 +303,7 @@ impl Classified for BuildError {
             Self::Closure { source, .. } => source.hint(),
             Self::Pack(e) => e.hint(),
             Self::NoPacker => Some("Debian has it as upx-ucl; `--pack auto` goes on without".into()),
+            Self::Go(e) => e.hint(),
             Self::Layer(e) => e.hint(),
             Self::Rootfs(e) => e.hint(),
             Self::Image(e) => e.hint(),

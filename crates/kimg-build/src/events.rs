@@ -61,6 +61,28 @@ pub enum Event {
         /// Files unpacked in an earlier run.
         from_cache: usize,
     },
+    /// Programs are about to be compiled for a platform.
+    Compiling {
+        /// Their source and its version.
+        what: String,
+        /// The platform.
+        platform: Platform,
+        /// Their names.
+        programs: Vec<String>,
+    },
+    /// The programs of a source are there for a platform.
+    Compiled {
+        /// Their source and its version.
+        what: String,
+        /// The platform.
+        platform: Platform,
+        /// How many there are.
+        programs: usize,
+        /// The compilers.
+        toolchain: String,
+        /// How long it took; `None`: all were compiled in an earlier run.
+        seconds: Option<u64>,
+    },
     /// The file set of an image is known.
     Selected {
         /// Variant.

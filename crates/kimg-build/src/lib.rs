@@ -5,7 +5,8 @@
 //!                       │                                        │
 //!                       └──────────────┬─────────────────────────┘
 //!  wishes     roots of a variant → names for the solver (`cmd:mount`), version of Kubernetes
-//!  inputs     indexes read and verified → packages chosen → fetched, verified, unpacked into the cache → lock
+//!  inputs     indexes read and verified → packages chosen → fetched, verified, unpacked into the cache → Go programs
+//!             compiled ([`golang`]) → lock
 //!  select     packages laid over each other → roots found → closure, each file with its reason → layers cut
 //!  aims       what is to be small (pull, disk, both) → how each program is packed and each layer compressed: the lock's
 //!             word, which `tune` measured, or a default
@@ -23,7 +24,7 @@
 //!
 //! | stage | crate |
 //! | --- | --- |
-//! | inputs | `kimg-source` (mirrors, cache, lock), `kimg-apk` (index, signature, solver, package) |
+//! | inputs | `kimg-source` (mirrors, cache, lock), `kimg-apk` (index, signature, solver, package), `kimg-go` (programs that are compiled) |
 //! | select | `kimg-apk` (install), `kimg-closure` (ELF needs, scripts, rules, reasons) |
 //! | pack | `kimg-pack` |
 //! | layers | `kimg-layer` |
@@ -94,11 +95,13 @@ pub mod aims;
 pub mod audit;
 pub mod budget;
 pub mod build;
+pub mod doctor;
 pub mod error;
 pub mod events;
 pub mod existing;
 pub mod filesystems;
 mod generated;
+pub mod golang;
 pub mod images;
 pub mod inputs;
 pub mod layers;
@@ -106,6 +109,7 @@ pub mod matrix;
 pub mod outdated;
 mod output;
 pub mod packing;
+pub mod preflight;
 pub mod project;
 pub mod publish;
 mod report;
@@ -120,6 +124,7 @@ pub mod statements;
 pub mod tune;
 pub mod variants;
 mod vendor;
+pub mod versions;
 pub mod wishes;
 
 pub use build::{Build, Outcome, network};

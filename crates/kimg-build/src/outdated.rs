@@ -15,7 +15,7 @@ use crate::inputs::PlatformInputs;
 pub const KUBERNETES_RELEASES: &str = "https://dl.k8s.io/release";
 
 /// Upstream looks after so many minors.
-const SUPPORTED: u64 = 3;
+pub(crate) const SUPPORTED: u64 = 3;
 
 /// What a lock has fallen behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -165,7 +165,7 @@ pub(crate) async fn ask_upstream(
     Ok(())
 }
 
-async fn version_at(address: &str, fetcher: &Fetcher) -> Result<KubernetesVersion, SourceError> {
+pub(crate) async fn version_at(address: &str, fetcher: &Fetcher) -> Result<KubernetesVersion, SourceError> {
     let bytes = fetcher.get(address, 100).await?;
     let text = String::from_utf8_lossy(&bytes);
     text.trim().parse().map_err(|_| SourceError::Mismatch {

@@ -13,6 +13,7 @@ use kimg_source::{Location, vendor};
 
 use crate::aims::{Aims, Cut, Objective};
 use crate::error::BuildError;
+use crate::golang::{self, Compiled, GoSource};
 use crate::output;
 use crate::publish::Destination;
 use crate::rules;
@@ -38,6 +39,8 @@ pub struct Overrides {
     pub keys: Vec<PathBuf>,
     /// `--sample`
     pub sample: bool,
+    /// `--kubernetes`
+    pub kubernetes: Option<String>,
     /// `--alpine`
     pub alpine: Option<String>,
     /// `--rolled-back`
@@ -77,6 +80,8 @@ pub struct OwnProgram {
     pub platform: Option<Platform>,
     /// Its version, if it is said.
     pub version: Option<KubernetesVersion>,
+    /// How it is compiled, if it is: its location is then that of the source.
+    pub compiled: Option<Compiled>,
 }
 
 /// Everything that decides what is built.
@@ -90,6 +95,8 @@ pub struct Project {
     pub packages: Packages,
     /// Programs of one's own.
     pub programs: Vec<OwnProgram>,
+    /// The sources of those of them that are compiled.
+    pub go: Vec<GoSource>,
     /// The roots of every variant that can be named, chosen or not: a program of one's own that stands for one
     /// of them goes only where that root is wanted.
     pub known_roots: Vec<Root>,
@@ -119,6 +126,13 @@ pub struct Project {
     pub annotations: BTreeMap<String, String>,
     /// What is to be said about the images beside them. Nothing, where nobody asks.
     pub statements: StatementWishes,
+}
+
+impl OwnProgram {
+    /// The package that it is instead of, if it is compiled for that.
+    pub(crate) fn replaces(&self) -> Option<&str> {
+        self.compiled.as_ref()?.replaces.as_deref()
+    }
 }
 
 impl Project {
@@ -158,6 +172,9 @@ impl Project {
         for program in &settings.programs {
             programs.push(own_program(program, folder)?);
         }
+        let kubernetes = flags.kubernetes.as_deref().or(settings.kubernetes.as_deref());
+        let (go, compiled) = golang::resolve(&settings.go, kubernetes, folder)?;
+        programs.extend(compiled);
         let mut labels = settings.labels.clone();
         labels.extend(flags.labels.clone());
         let mut annotations = settings.annotations.clone();
@@ -167,6 +184,7 @@ impl Project {
             platforms,
             packages: sources::choose(settings, folder, flags)?,
             programs,
+            go,
             known_roots,
             rules: rules::known(settings.rule_folder.as_ref().map(|own| folder.join(own)).as_deref())?,
             alpine: branch(settings, flags),
@@ -324,7 +342,7 @@ fn own_program(written: &ProgramSettings, folder: &Path) -> Result<OwnProgram, B
     let version = written.version.as_deref().map(str::parse).transpose();
     let version = version.map_err(|e: kimg_core::KubernetesVersionError| wrong(e.to_string()))?;
     let program = Program { name: name.clone(), location, sha256, member: written.member.clone(), install };
-    Ok(OwnProgram { program, platform, version })
+    Ok(OwnProgram { program, platform, version, compiled: None })
 }
 
 #[cfg(test)]

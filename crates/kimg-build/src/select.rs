@@ -15,7 +15,7 @@ use crate::error::BuildError;
 use crate::generated;
 use crate::inputs::ImageInputs;
 use crate::project::{OwnProgram, Project};
-use crate::wishes::{Missing, stands_for};
+use crate::wishes::{Missing, is_one_of, stands_for};
 
 /// The layer, above those of the variant, that tells what is in the image.
 pub const RECORD_LAYER: &str = "record";
@@ -178,9 +178,9 @@ impl Selected {
 }
 
 /// A program of one's own that stands for a root goes where that root is wanted; any other goes everywhere.
-fn wanted_here(project: &Project, variant: &Variant, own: &OwnProgram) -> bool {
-    variant.roots.iter().any(|r| stands_for(own, r))
-        || !project.known_roots.iter().any(|r| stands_for(own, r))
+pub(crate) fn wanted_here(project: &Project, variant: &Variant, own: &OwnProgram) -> bool {
+    let asks = |root: &Root| stands_for(own, root) || is_one_of(own, root);
+    variant.roots.iter().any(asks) || !project.known_roots.iter().any(asks)
 }
 
 /// Makes the links of busybox's applets: all of them for whole packages, else those that roots ask for and
@@ -246,7 +246,12 @@ fn place_roots(
         let found = match (own, &root.locate) {
             (Some(own), _) => vec![own.program.install.clone()],
             (None, Locate::Command(command)) => find_command(tree, command).into_iter().collect(),
-            (None, Locate::Path(pattern)) => find_paths(tree, pattern),
+            (None, Locate::Path(pattern)) => {
+                let own = inputs.programs.iter().map(|(own, _)| own).filter(|own| is_one_of(own, root));
+                let mut all: Vec<_> = own.map(|own| own.program.install.clone()).collect();
+                all.extend(find_paths(tree, pattern));
+                all
+            }
         };
         if found.is_empty() {
             // A pattern may match nothing because earlier roots have taken all there is.

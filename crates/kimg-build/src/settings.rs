@@ -11,6 +11,7 @@ use kimg_core::variant::{Budget, Contents};
 use serde::{Deserialize, Serialize};
 
 use crate::error::BuildError;
+use crate::golang::GoSettings;
 
 /// The file's name in a project.
 pub const FILE_NAME: &str = "kimg.toml";
@@ -23,6 +24,8 @@ pub struct Settings {
     pub variants: Option<Vec<String>>,
     /// The architectures to build for; amd64, arm64 and armv7 when not said.
     pub architectures: Option<Vec<String>>,
+    /// The version of Kubernetes to compile: short for a `[[go]]` table with the preset `kubernetes`.
+    pub kubernetes: Option<String>,
     /// Alpine repositories: `main`, `community` or `testing` of the mirrors, or addresses above the folders of the
     /// architectures; `@tag ADDRESS` for a pinned one.
     pub repositories: Option<Vec<String>>,
@@ -67,6 +70,9 @@ pub struct Settings {
     /// Annotations of every manifest and index.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Programs that are compiled from Go source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub go: Vec<GoSettings>,
     /// Programs of one's own.
     #[serde(default, rename = "program", skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<ProgramSettings>,

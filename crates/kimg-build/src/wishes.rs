@@ -47,6 +47,11 @@ pub fn wishes(
             roots.push(root.clone());
             continue;
         }
+        // The package that these are instead of: the rest of it would be another version's.
+        if programs.iter().any(|p| is_one_of(p, root) && p.replaces() == root.package.as_deref()) {
+            roots.push(root.clone());
+            continue;
+        }
         let wish = match (&root.package, &root.locate) {
             (Some(package), _) => dependency(variant, package)?,
             (None, Locate::Command(command)) => dependency(variant, &format!("cmd:{command}"))?,
@@ -108,6 +113,17 @@ pub fn stands_for(own: &OwnProgram, root: &Root) -> bool {
                 && root.install.as_ref().is_some_and(|folder| install.parent().as_ref() == Some(folder))
         }
     }
+}
+
+/// Whether a program of one's own is one of those that a root with a `*` in its path asks for.
+pub(crate) fn is_one_of(own: &OwnProgram, root: &Root) -> bool {
+    let Locate::Path(pattern) = &root.locate else { return false };
+    let (folder, pattern) = pattern.rsplit_once('/').unwrap_or(("", pattern));
+    let install = &own.program.install;
+    let parent = install.parent();
+    let is_there = parent.as_ref().is_some_and(|p| root.install.as_ref() == Some(p) || p.as_str() == folder);
+    let Some(name) = install.file_name().filter(|_| is_there && pattern.contains('*')) else { return false };
+    globset::Glob::new(pattern).is_ok_and(|glob| glob.compile_matcher().is_match(name))
 }
 
 fn kubernetes_version(

@@ -46,6 +46,23 @@ impl Program {
         Ok((self.member_of(whole, &reader.cache)?, digest))
     }
 
+    /// As [`Program::whole`], also for an address whose SHA-256 is not known: what is there now is taken, and it is for
+    /// the caller to pin it.
+    pub async fn whole_or_first(&self, reader: &Reader) -> Result<Content, SourceError> {
+        if self.sha256.is_some() || !self.location.is_remote() {
+            return self.whole(reader).await;
+        }
+        // What was fetched before from this very address is as good, until somebody says what it should be.
+        let key = Digest::of(format!("kimg first fetched program 1\n{}", self.location));
+        let kept = reader.cache.record::<Kept>("program", &key);
+        if let Some(content) = kept.and_then(|k| reader.cache.content(k.digest, k.size)) {
+            return Ok(content);
+        }
+        let content = self.fetch(None, reader).await?;
+        reader.cache.keep("program", &key, &Kept { digest: content.digest(), size: content.size() })?;
+        Ok(content)
+    }
+
     /// What lies at the location as it is, an archive as a whole; compared and kept as [`Program::load`] does.
     pub async fn whole(&self, reader: &Reader) -> Result<Content, SourceError> {
         let what = format!("program {}", self.name);
@@ -56,7 +73,7 @@ impl Program {
             if let Some(content) = kept {
                 return Ok(content);
             }
-            let content = self.fetch(expected, reader).await?;
+            let content = self.fetch(Some(expected), reader).await?;
             cache.keep("program", &key, &Kept { digest: content.digest(), size: content.size() })?;
             return Ok(content);
         }
@@ -77,7 +94,7 @@ impl Program {
     }
 
     /// Fetches the file. What an earlier run began may be of another file by now: then it is fetched as a whole.
-    async fn fetch(&self, expected: Digest, reader: &Reader) -> Result<Content, SourceError> {
+    async fn fetch(&self, expected: Option<Digest>, reader: &Reader) -> Result<Content, SourceError> {
         let Location::Remote(url) = &self.location else {
             return Err(SourceError::Offline { what: format!("program {}", self.name) });
         };
@@ -91,7 +108,7 @@ impl Program {
             let resumed = download.resumed();
             download.discard()?;
             match self.compare(content.digest()) {
-                Err(_) if content.digest() != expected && resumed => {}
+                Err(_) if Some(content.digest()) != expected && resumed => {}
                 compared => return compared.map(|()| content),
             }
         }

@@ -61,7 +61,7 @@ pub use debian::debian_root;
 pub use kimg_sample as sample;
 pub use layout::{Layout, skopeo_copy, skopeo_inspect, umoci_stack, umoci_unpack};
 pub use machine::Machine;
-pub use real::{Real, debian_plugins, real};
+pub use real::{Real, debian_plugins, debian_source, real};
 pub use registry::{DockerRegistry, Misbehaviour, PeerAuth, PeerRequest, PeerSetup, RegistryPeer};
 pub use root::{DynamicElf, Root};
 pub use server::{Fault, FolderServer, ForwardProxy};
@@ -98,6 +98,14 @@ pub fn find_tool(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|file| {
         file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     })
+}
+
+/// The search path with a Go compiler and zig on it, if both are there; else a visible skip.
+pub fn go_path() -> Option<std::ffi::OsString> {
+    let (go, zig) = (tool("go")?, tool("zig")?);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = [go, zig].into_iter().filter_map(|file| file.parent().map(Path::to_owned));
+    std::env::join_paths(found.chain(std::env::split_paths(&path))).ok()
 }
 
 /// Whether this process may `chroot`; else a visible skip.

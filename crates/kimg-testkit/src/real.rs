@@ -108,3 +108,15 @@ pub fn debian_plugins() -> Option<PathBuf> {
     skip("Debian's containernetworking-plugins are not unpacked; run .ci/setup");
     None
 }
+
+/// What `.ci/setup` fetched of a source package of Debian (`plugins`, `gocode`, `kubernetes.tar.gz`); else a visible skip.
+pub fn debian_source(name: &str) -> Option<PathBuf> {
+    let path = workspace().join("target/debian-src").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    skip(format_args!(
+        "Debian's source of {name} is not there; run .ci/setup (for Kubernetes: .ci/setup proofs)"
+    ));
+    None
+}

@@ -70,6 +70,7 @@ impl Setting {
                 RolledBackArg::Warn => RolledBackPolicy::Warn,
             }),
             sample: selection.sample,
+            kubernetes: one_version(&selection.kubernetes)?,
             alpine: selection.alpine.clone(),
             contents: selection.contents.map(|c| match c {
                 ContentsArg::Minimal => Contents::Minimal,
@@ -144,6 +145,16 @@ impl Setting {
 
     pub(crate) fn lock_path(&self) -> Option<&Path> {
         self.lock.path().map(PathBuf::as_path)
+    }
+}
+
+/// The version of Kubernetes for a command that makes one release.
+fn one_version(said: &[String]) -> Result<Option<String>, Failure> {
+    match said {
+        [] => Ok(None),
+        [one] => Ok(Some(one.clone())),
+        _ => Err(Failure::usage("several versions of Kubernetes can't be made one release")
+            .hint("`kimg build` and `kimg preflight` take several; name one here")),
     }
 }
 

@@ -6,6 +6,7 @@ mod fetch;
 pub(crate) mod platform;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,7 +24,9 @@ pub use platform::ReadIndex;
 
 use crate::error::BuildError;
 use crate::events::{Event, Events};
+use crate::golang;
 use crate::project::{OwnProgram, Project};
+use crate::select::wanted_here;
 use crate::wishes::Wishes;
 
 /// How a lock takes part in a build.
@@ -102,11 +105,12 @@ pub async fn gather(
     project: &Project,
     reader: &Reader,
     lock_use: &LockUse,
+    search_path: &OsStr,
     events: &dyn Events,
 ) -> Result<Inputs, BuildError> {
     let (sender, mut transfers) = unbounded_channel();
     let reader = Reader { watch: Some(sender), ..reader.clone() };
-    let mut work = pin!(gather_all(project, &reader, lock_use, events));
+    let mut work = pin!(gather_all(project, &reader, lock_use, search_path, events));
     loop {
         tokio::select! {
             done = &mut work => return done,
@@ -121,6 +125,7 @@ async fn gather_all(
     project: &Project,
     reader: &Reader,
     lock_use: &LockUse,
+    search_path: &OsStr,
     events: &dyn Events,
 ) -> Result<Inputs, BuildError> {
     let locked = read_lock(lock_use)?;
@@ -152,8 +157,16 @@ async fn gather_all(
     let mut lock = Lock::new();
     let indexes = platforms.values().flat_map(|platform| platform.read.clone()).collect();
     lock.indexes = platforms.values().flat_map(|platform| platform.seen.clone()).collect();
+    let mut wanted: BTreeMap<Platform, Vec<OwnProgram>> = BTreeMap::new();
     for platform in &project.platforms {
         for own in project.programs_for(*platform) {
+            if own.compiled.is_some() {
+                // What no image asks for is not compiled.
+                if project.variants.iter().any(|variant| wanted_here(project, variant, own)) {
+                    wanted.entry(*platform).or_default().push(own.clone());
+                }
+                continue;
+            }
             let known = locked.as_ref().and_then(|lock| lock.program(&own.program.name, *platform));
             let program = project.vendored(&own.program, known);
             let (content, digest) = program.load(reader).await?;
@@ -162,8 +175,17 @@ async fn gather_all(
                 name: own.program.name.clone(),
                 platform: *platform,
                 sha256: digest,
+                source: None,
+                toolchain: None,
+                result: None,
             });
         }
+    }
+    let pinned = (locked.as_ref(), lock_use);
+    for compiled in golang::load(project, reader, &wanted, pinned, search_path, events).await? {
+        let golang::Gathered { own, content, locked } = compiled;
+        programs.entry(locked.platform).or_default().push((own, content));
+        lock.programs.push(locked);
     }
     for ((platform, _), Sourced { package, .. }) in &packages {
         lock.packages.push(LockedPackage {

@@ -23,6 +23,14 @@ pub(super) fn of_release(
     if let Some((name, version)) = packed.packer.as_ref().and_then(|packer| packer.split_once(' ')) {
         versions.insert(name.to_owned(), version.to_owned());
     }
+    for compilers in inputs.lock.programs.iter().filter_map(|program| program.toolchain.as_deref()) {
+        for compiler in compilers.split(", ") {
+            // go1.19.8, zig 0.17.1
+            let parts = compiler.split_once(' ').filter(|(name, _)| *name == "zig");
+            let parts = parts.or_else(|| Some(("go", compiler.strip_prefix("go")?)));
+            versions.extend(parts.map(|(name, version)| (name.to_owned(), version.to_owned())));
+        }
+    }
     Provenance {
         subjects: subjects(joined),
         external: asked_for(build),
@@ -138,7 +146,11 @@ fn materials(build: &Build<'_>, packed: &Packed, inputs: &Inputs) -> Vec<Materia
             name: program.name.clone(),
             uri: remote.map(Location::to_string),
             digest: Some(program.sha256),
-            annotations: noted(&[("platform", program.platform.to_string())]),
+            annotations: noted(&[
+                ("platform", program.platform.to_string()),
+                ("toolchain", program.toolchain.clone().unwrap_or_default()),
+                ("compiled", program.result.map(|digest| digest.to_string()).unwrap_or_default()),
+            ]),
         });
     }
     if let Some((name, version)) = packed.packer.as_ref().and_then(|packer| packer.split_once(' ')) {

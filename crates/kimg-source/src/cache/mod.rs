@@ -8,6 +8,7 @@
 //! record/<kind>/<key>.json  small facts: an unpacked package's listing, a packed program, a compressed layer
 //! blobs/sha256/…            compressed layers
 //! partial/<digest>          the beginning of a file whose transfer was cut, by the digest of its address
+//! log/…                     what a compiler said that failed
 //! tmp/run-…                 files that are not whole yet, a folder for each process
 //! ```
 //! Every file is written under a temporary name and renamed when whole, so that several processes can
@@ -73,6 +74,11 @@ impl Cache {
     /// Where compressed layers are kept.
     pub fn blobs(&self) -> PathBuf {
         self.root.join("blobs")
+    }
+
+    /// Where the logs of builds that failed are kept.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("log")
     }
 
     /// Where the embedded sample is laid out.

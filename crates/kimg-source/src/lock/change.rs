@@ -23,6 +23,10 @@ pub enum Change {
     Rebuilt(Platform, String, String, String),
     /// A program of one's own with other bytes.
     Program(Platform, String),
+    /// A program that would be compiled by another compiler: program, locked and found.
+    Toolchain(Platform, String, String, String),
+    /// A program that the same compiler made other bytes of.
+    Compiled(Platform, String),
     /// Another packer.
     Packer(String, String),
     /// A program that is packed as was decided, and became something else than it did then.
@@ -42,6 +46,10 @@ impl fmt::Display for Change {
                 write!(f, "{platform}: {id} has other bytes: {old} is locked, found {new}")
             }
             Self::Program(platform, name) => write!(f, "{platform}: program {name} has other bytes"),
+            Self::Toolchain(platform, name, old, new) => {
+                write!(f, "{platform}: {name} was compiled with {old}, found {new}")
+            }
+            Self::Compiled(platform, name) => write!(f, "{platform}: {name} was compiled into other bytes"),
             Self::Packer(old, new) => write!(f, "packer {old} is locked, found {new}"),
             Self::Packed(platform, program) => {
                 write!(f, "{platform}: {program} is not packed into the same bytes as when it was tuned")
@@ -115,8 +123,20 @@ impl Lock {
         for program in &now.programs {
             let locked =
                 self.programs.iter().find(|p| p.platform == program.platform && p.name == program.name);
-            if locked.is_none_or(|l| l.sha256 != program.sha256) {
-                changes.insert(Change::Program(program.platform, program.name.clone()));
+            let (platform, name) = (program.platform, program.name.clone());
+            match locked {
+                Some(old) if old.sha256 == program.sha256 => match (&old.toolchain, &program.toolchain) {
+                    (Some(before), Some(after)) if before != after => {
+                        changes.insert(Change::Toolchain(platform, name, before.clone(), after.clone()));
+                    }
+                    _ if old.result != program.result => {
+                        changes.insert(Change::Compiled(platform, name));
+                    }
+                    _ => {}
+                },
+                _ => {
+                    changes.insert(Change::Program(platform, name));
+                }
             }
         }
         if let (Some(old), Some(new)) = (&self.packer, &now.packer)

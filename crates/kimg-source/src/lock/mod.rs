@@ -22,8 +22,10 @@ pub use change::{Change, Move};
 pub use decision::{LockedLayer, LockedPacking};
 
 /// The format of the file. Older ones are read too: version 1 had no `[[index]]`, version 2 no `[[packing]]` and
-/// `[[layer]]`, and the options of the packer beside its version.
-const VERSION: u32 = 3;
+/// `[[layer]]`, and the options of the packer beside its version. Version 4 is one with programs that were compiled, and is
+/// written only then.
+const VERSION: u32 = 4;
+const WITHOUT_COMPILED: u32 = 3;
 const OLDEST: u32 = 1;
 
 /// The lock as it stands in the file.
@@ -108,6 +110,15 @@ pub struct LockedProgram {
     pub platform: Platform,
     /// The SHA-256 of the file or archive.
     pub sha256: Digest,
+    /// Its address, if it has one and its SHA-256 was not said but taken on first use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The compilers, if it was compiled out of that: `go1.19.8, zig 0.17.1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toolchain: Option<String>,
+    /// The SHA-256 of the program that was compiled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Digest>,
 }
 
 /// Why a lock can't be used.
@@ -168,7 +179,7 @@ impl Classified for LockError {
 impl Lock {
     /// An empty lock.
     pub fn new() -> Self {
-        Self { version: VERSION, ..Self::default() }
+        Self { version: WITHOUT_COMPILED, ..Self::default() }
     }
 
     /// Reads a lock; `None` when the file is not there.
@@ -203,7 +214,7 @@ impl Lock {
     /// The lock as text: the same lock, the same text.
     pub fn to_text(&self) -> String {
         let mut sorted = self.clone();
-        sorted.version = VERSION;
+        sorted.version = self.needed_version();
         sorted.indexes.sort();
         sorted.images.sort();
         sorted.packages.sort();
@@ -222,7 +233,7 @@ impl Lock {
         let text = self.to_text();
         let without_indexes = |lock: &Self| Self { indexes: Vec::new(), ..lock.clone() }.to_text();
         if let Ok(Some(old)) = Self::read(path)
-            && old.version == VERSION
+            && old.version == self.needed_version()
             && without_indexes(&old) == without_indexes(self)
         {
             return Ok(false);
@@ -292,7 +303,13 @@ impl Lock {
             self.packer.clone_from(&newer.packer);
         }
         self.decide(newer);
-        self.version = VERSION;
+        self.version = self.needed_version();
+    }
+
+    /// The oldest version of the format that says all of it.
+    fn needed_version(&self) -> u32 {
+        let compiled = self.programs.iter().any(|program| program.toolchain.is_some());
+        if compiled { VERSION } else { WITHOUT_COMPILED }
     }
 
     /// Takes the decisions of another lock in the place of those about the same programs and layers.

@@ -1,0 +1,56 @@
+//! Programs that are compiled from Go source: one more kind of program of one's own.
+//!
+//! ```text
+//! [[go]] and `kubernetes = "…"` ─► settings ─► presets (what upstream's sources hold, where they are)
+//!                                      │
+//!                     GoSource (recipe, address) + its programs, as the project has others
+//!                                      │
+//!       build: source fetched and compared → toolchain chosen → key → the cache, or `kimg_go::compile`
+//!                                      │
+//!                     bytes in the cache, source and toolchain and result in the lock
+//! ```
+//! From there on a compiled program is a program of one's own: it stands for a root, or takes a package's place.
+
+mod build;
+mod preset;
+mod settings;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kimg_go::{Command, Recipe};
+use kimg_source::Location;
+
+pub use build::found;
+pub(crate) use build::{Gathered, load};
+pub use preset::{BUILT_IN, Preset};
+pub(crate) use settings::resolve;
+pub use settings::{GoProgramSettings, GoSettings};
+
+use kimg_core::Digest;
+
+/// A source of Go programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoSource {
+    /// What is built out of it, and how.
+    pub recipe: Recipe,
+    /// Where it is: a folder, a tar archive, or the address of one.
+    pub location: Location,
+    /// Its SHA-256; of an address without one, it is taken into the lock on first use.
+    pub sha256: Option<Digest>,
+    /// Folders with packages that it does not hold, for the layout of a `GOPATH`.
+    pub gopath: Vec<PathBuf>,
+    /// How long the compiler may take for one platform.
+    pub limit: Duration,
+}
+
+/// How a program of one's own is compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiled {
+    /// The place of its source in [`Project::go`](crate::Project::go).
+    pub source: usize,
+    /// Its command there.
+    pub command: Command,
+    /// The package of Alpine that it is instead of.
+    pub replaces: Option<String>,
+}

@@ -1,0 +1,305 @@
+//! Programs that are compiled from Go source join the images: CNI plugins of Debian's source package, for processors
+//! that this machine has not, and what can go wrong on the way there.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod program;
+
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use assert_cmd::Command;
+use kimg_core::{Digest, Platform};
+use kimg_testkit::{Layout, TempDir};
+use serde_json::Value;
+
+/// The plugins of a flannel network: three without C, one with.
+fn plugins(folder: &Path) -> Option<String> {
+    let (plugins, gocode) = (kimg_testkit::debian_source("plugins")?, kimg_testkit::debian_source("gocode")?);
+    // Where the source lies is not to be seen in what is compiled from it.
+    kimg_testkit::run(Process::new("cp").arg("-r").args([&plugins, &folder.join("plugins")]));
+    let table = |programs: &str, cgo: bool| {
+        format!(
+            "[[go]]\npreset = 'cni-plugins'\nversion = '1.1.1'\nsource = 'plugins'\nlayout = 'gopath'\n\
+             gopath = ['{}']\nprograms = [{programs}]\ncgo = {cgo}\n",
+            gocode.display()
+        )
+    };
+    Some(table("'bridge', 'host-local', 'portmap'", false) + &table("'loopback'", true))
+}
+
+const OF_FLANNEL: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
+
+/// A small source of Go, and the settings that build `hello` out of it.
+fn hello(folder: &Path, more: &str) -> String {
+    let source = folder.join("hello");
+    fs_err::create_dir_all(&source).unwrap();
+    fs_err::write(source.join("go.mod"), "module example.org/hello\n\ngo 1.15\n").unwrap();
+    let main = "package main\n\nimport \"os\"\n\nfunc main() { os.Stdout.WriteString(\"hello\\n\") }\n";
+    fs_err::write(source.join("main.go"), main).unwrap();
+    format!(
+        "[[go]]\nname = 'hello'\nsource = 'hello'\n{more}\n\
+         programs = [{{ name = 'hello', package = '.', install = '/usr/bin/hello' }}]\n"
+    )
+}
+
+/// `kimg build` of the sample's plain image for arm64, in a folder with these settings and a cache of its own.
+fn sample(folder: &Path, path: &std::ffi::OsStr) -> Command {
+    let mut kimg = program::kimg(folder);
+    kimg.args(["build", "--sample", "--variant", "plain", "--arch", "arm64", "--pack", "never"]);
+    kimg.args(["--progress", "plain"]).env("KIMG_CACHE_DIR", folder.join("cache")).env("PATH", path);
+    kimg
+}
+
+/// The bytes of a program of an image.
+fn file_of(layout: &Layout, variant: &str, platform: Platform, path: &str) -> Option<Vec<u8>> {
+    let folder = program::folder();
+    let built = program::indexes(layout).remove(variant).unwrap();
+    let root =
+        kimg_testkit::umoci_unpack(layout.folder(), &built.name, platform, &folder.path().join("root"))?;
+    Some(fs_err::read(root.folder().join(path.trim_start_matches('/'))).unwrap())
+}
+
+#[test]
+fn plugins_of_debians_source_run_on_arm_and_are_compiled_once() {
+    let Some(real) = kimg_testkit::real() else { return };
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let folder = program::folder();
+    let Some(settings) = plugins(folder.path()) else { return };
+    fs_err::write(folder.path().join("kimg.toml"), settings).unwrap();
+    let cache = folder.path().join("cache");
+    let build = |command: &str| {
+        let mut kimg = program::kimg(folder.path());
+        kimg.args([command, "--variant", "flannel", "--arch", "armv7", "--arch", "arm64", "--cache-dir"]);
+        kimg.arg(&cache).args(["--progress", "plain", "-r"]).arg(real.repo()).arg("-k").arg(real.keys());
+        kimg.env("PATH", &path);
+        kimg
+    };
+    let first = program::answer(build("build").args(["--pack", "never", "--format", "json"]));
+    assert_eq!(first.code, 0, "{}", first.story);
+    println!("{}", first.story);
+    let report: Value = serde_json::from_str(&first.out).unwrap();
+    for image in report["images"].as_array().unwrap() {
+        let parts =
+            image["contributors"].as_array().unwrap().iter().map(|part| part["name"].as_str().unwrap());
+        let parts: Vec<_> = parts.collect();
+        assert!(
+            OF_FLANNEL.iter().all(|name| parts.contains(name)) && !parts.contains(&"cni-plugins"),
+            "{parts:?}"
+        );
+    }
+
+    let layout = Layout::open(folder.path().join("out"));
+    let built = program::indexes(&layout).remove("flannel").unwrap();
+    for platform in [Platform::ArmV7, Platform::Arm64] {
+        let unpacked = folder.path().join(format!("root-{}", platform.short()));
+        let root = kimg_testkit::umoci_unpack(layout.folder(), &built.name, platform, &unpacked);
+        let Some(root) = root else { return };
+        for name in OF_FLANNEL {
+            let program = format!("/opt/cni/bin/{name}");
+            let Some(output) = root.run(&[&program], &[("CNI_COMMAND", "VERSION")]) else { return };
+            let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            let versions = said["supportedVersions"].as_array().cloned().unwrap_or_default();
+            assert!(versions.contains(&"1.0.0".into()), "{name} on {platform}: {output:?}");
+        }
+        let listed = fs_err::read_dir(root.folder().join("opt/cni/bin")).unwrap().count();
+        assert_eq!(listed, OF_FLANNEL.len(), "{platform}: nothing of the package's is beside them");
+    }
+    // What has C in it loads musl, which is in the image; the closure has all of it.
+    let loopback = file_of(&layout, "flannel", Platform::ArmV7, "/opt/cni/bin/loopback").unwrap();
+    let names_loader = loopback.windows(23).any(|window| window == b"/lib/ld-musl-armhf.so.1");
+    assert!(names_loader, "loopback is not linked against musl");
+    assert_eq!(program::answer(&mut build("check")).code, 0);
+
+    // Again, with nothing compiled; and without a compiler at all where the lock says what was used.
+    let lock = fs_err::read_to_string(folder.path().join("kimg.lock")).unwrap();
+    assert!(lock.starts_with("# ") && lock.contains("version = 4\n"), "{lock}");
+    for name in ["toolchain = \"go1.", ", zig 0.", "result = \"sha256:"] {
+        assert!(lock.contains(name), "no {name} in\n{lock}");
+    }
+    for path in [path.as_os_str(), "/nonexistent".as_ref()] {
+        let mut again = build("build");
+        again.args(["--pack", "never", "--locked", "--format", "json"]).env("PATH", path);
+        let begun = Instant::now();
+        let again = program::answer(&mut again);
+        assert_eq!(again.code, 0, "{}", again.story);
+        assert!(again.story.contains("compiled before with go1."), "{}", again.story);
+        assert!(!again.story.contains(", with go1."), "{}", again.story);
+        println!("again: {:.1} s", begun.elapsed().as_secs_f32());
+        let now: Value = serde_json::from_str(&again.out).unwrap();
+        assert_eq!(now["images"][0]["digest"], report["images"][0]["digest"]);
+    }
+
+    // Another compiler than the locked one is refused before it is started.
+    fs_err::write(folder.path().join("kimg.lock"), lock.replace("zig 0.", "zig 9.")).unwrap();
+    let story = program::failure(build("build").args(["--pack", "never", "--locked"]), 41);
+    assert!(story.contains("loopback was compiled with go1.") && story.contains("zig 9."), "{story}");
+}
+
+#[test]
+fn another_folder_and_another_cache_give_the_same_program_with_c_in_it() {
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let mut programs = Vec::new();
+    for name in ["one", "another/further down"] {
+        let (outer, cache) = (program::folder(), TempDir::new().unwrap());
+        let folder = outer.path().join(name);
+        fs_err::create_dir_all(&folder).unwrap();
+        let settings = hello(&folder, "cgo = true");
+        fs_err::write(folder.join("kimg.toml"), settings).unwrap();
+        let main = folder.join("hello/main.go");
+        let with_c = "package main\n\n/*\n#include <stdio.h>\nstatic void hello() { puts(__FILE__); }\n*/\nimport \"C\"\n\nfunc main() { C.hello() }\n";
+        fs_err::write(main, with_c).unwrap();
+        program::success(sample(&folder, &path).env("KIMG_CACHE_DIR", cache.path()));
+        let layout = Layout::open(folder.join("out"));
+        let Some(bytes) = file_of(&layout, "plain", Platform::Arm64, "/usr/bin/hello") else { return };
+        programs.push(bytes);
+    }
+    assert!(programs[0] == programs[1], "another folder gives other bytes");
+}
+
+#[test]
+fn a_source_with_another_sha256_is_refused() {
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let folder = program::folder();
+    let wrong = Digest::of("something else").hex();
+    hello(folder.path(), "");
+    let archive = folder.path().join("hello.tar.gz");
+    kimg_testkit::run(
+        Process::new("tar").current_dir(folder.path()).arg("-czf").args([&archive, Path::new("hello")]),
+    );
+    let right = Digest::of(fs_err::read(&archive).unwrap()).hex();
+    for (source, sha256, code) in
+        [("hello.tar.gz", &wrong, 10), ("hello", &wrong, 10), ("hello.tar.gz", &right, 0)]
+    {
+        let settings = hello(folder.path(), &format!("sha256 = '{sha256}'"));
+        let settings = settings.replace("source = 'hello'", &format!("source = '{source}'"));
+        fs_err::write(folder.path().join("kimg.toml"), settings).unwrap();
+        let answer = program::answer(&mut sample(folder.path(), &path));
+        assert_eq!(answer.code, code, "{source}: {}", answer.story);
+        assert!(code == 0 || answer.story.contains(&wrong), "{}", answer.story);
+    }
+}
+
+#[test]
+fn a_go_that_is_too_old_and_a_zig_that_is_not_there_are_named_with_what_to_do() {
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let folder = program::folder();
+    let settings = hello(folder.path(), "");
+    fs_err::write(folder.path().join("kimg.toml"), &settings).unwrap();
+    fs_err::write(folder.path().join("hello/go.mod"), "module example.org/hello\n\ngo 1.99\n").unwrap();
+    let story = program::failure(&mut sample(folder.path(), &path), 31);
+    assert!(story.contains("needs Go 1.99 or newer (its go.mod says so); found go1."), "{story}");
+    assert!(story.contains(" help: install Go 1.99"), "{story}");
+
+    let settings = hello(folder.path(), "cgo = true");
+    fs_err::write(folder.path().join("kimg.toml"), settings).unwrap();
+    let only_go = TempDir::new().unwrap();
+    let go = fs_err::canonicalize(kimg_testkit::tool("go").unwrap()).unwrap();
+    fs_err::os::unix::fs::symlink(go, only_go.path().join("go")).unwrap();
+    let story = program::failure(&mut sample(folder.path(), only_go.path().as_os_str()), 31);
+    assert!(story.contains("needs zig") && story.contains("pip install ziglang"), "{story}");
+}
+
+#[test]
+fn a_build_that_fails_shows_its_last_lines_and_where_all_of_them_are() {
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let folder = program::folder();
+    let settings = hello(folder.path(), "");
+    fs_err::write(folder.path().join("kimg.toml"), settings).unwrap();
+    fs_err::write(folder.path().join("hello/main.go"), "package main\n\nfunc main() { nothing() }\n")
+        .unwrap();
+    let story = program::failure(&mut sample(folder.path(), &path), 31);
+    assert!(story.contains("main.go:3:15: undefined: nothing"), "{story}");
+    let log = story.lines().find_map(|line| line.trim().strip_prefix("all of it: ")).unwrap();
+    assert!(fs_err::read_to_string(log).unwrap().contains("undefined: nothing"), "{log}");
+    assert!(!folder.path().join("out").exists() && !folder.path().join("kimg.lock").exists());
+}
+
+#[test]
+fn after_a_killed_build_nothing_runs_on_and_the_next_one_starts_anew() {
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let folder = program::folder();
+    let settings = hello(folder.path(), "");
+    fs_err::write(folder.path().join("kimg.toml"), settings).unwrap();
+    let mut kimg = sample(folder.path(), &path);
+    let mut kimg = {
+        let mut process = Process::new(kimg.get_program());
+        process.args(kimg.get_args()).current_dir(folder.path()).env_clear();
+        process.env("PATH", &path).env("HOME", folder.path());
+        process
+            .env("KIMG_CACHE_DIR", folder.path().join("cache"))
+            .stderr(Stdio::null())
+            .stdout(Stdio::null());
+        drop(std::mem::replace(&mut kimg, Command::new("true")));
+        process.spawn().unwrap()
+    };
+    // Into the compiler's work, and then as the kernel does when memory is short.
+    let compiling = || compilers_in(folder.path());
+    let begun = Instant::now();
+    while compiling() == 0 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60) && kimg.try_wait().unwrap().is_none(),
+            "it never compiled"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kimg.kill().unwrap();
+    kimg.wait().unwrap();
+    let begun = Instant::now();
+    while compiling() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "compilers run on after kimg was killed");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!folder.path().join("out").exists());
+    program::success(&mut sample(folder.path(), &path));
+    let scratch = fs_err::read_dir(folder.path().join("cache/v1/tmp")).unwrap().count();
+    assert_eq!(scratch, 0, "what the killed one had begun is still there");
+}
+
+/// How many processes work in a folder.
+fn compilers_in(folder: &Path) -> usize {
+    let processes = fs_err::read_dir("/proc").unwrap().flatten();
+    let works_there = processes.filter(|process| {
+        let read = |name: &str| fs_err::read(process.path().join(name)).unwrap_or_default();
+        let name = String::from_utf8_lossy(&read("comm")).trim().to_owned();
+        let there = folder.join("cache").display().to_string();
+        matches!(&*name, "go" | "compile" | "asm" | "link")
+            && String::from_utf8_lossy(&read("environ")).contains(&there)
+    });
+    works_there.count()
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_nothing_half_made() {
+    let Some(path) = kimg_testkit::go_path() else { return };
+    if !kimg_testkit::superuser() {
+        return;
+    }
+    let folder = program::folder();
+    let settings = hello(folder.path(), "");
+    fs_err::write(folder.path().join("kimg.toml"), settings).unwrap();
+    fs_err::create_dir(folder.path().join("cache")).unwrap();
+    let small = Mounted::new(&folder.path().join("cache"), "size=16m");
+    let story = program::failure(&mut sample(folder.path(), &path), 30);
+    assert!(story.contains("filled the disk") && story.contains("--cache-dir"), "{story}");
+    assert!(!folder.path().join("out").exists() && !folder.path().join("kimg.lock").exists());
+    kimg_testkit::run(Process::new("mount").args(["-o", "remount,size=1g"]).arg(&small.0));
+    program::success(&mut sample(folder.path(), &path));
+}
+
+/// A small file system, which is gone when this is dropped.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn new(folder: &Path, options: &str) -> Self {
+        kimg_testkit::run(Process::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder));
+        Self(folder.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Process::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
