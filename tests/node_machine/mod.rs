@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub(crate) mod certificates;
+pub(crate) mod cluster;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

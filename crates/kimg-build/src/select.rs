@@ -321,16 +321,28 @@ fn relocate(tree: &mut FileTree, from: &ImagePath, folder: &ImagePath) -> Result
 }
 
 fn write_files(tree: &mut FileTree, variant: &Variant, version: &KubernetesVersion, roots: &mut Vec<Placed>) {
+    let named = |roots: &[Placed], name: &str| {
+        roots.iter().any(|placed| placed.root.as_ref().is_some_and(|root| root.name() == name))
+    };
     for (path, rule) in variant.files_for(version) {
+        if !rule.with.iter().all(|name| named(roots, name)) {
+            continue;
+        }
         let content = kimg_core::Content::from_bytes(rule.text.trim_start_matches('\n'));
-        tree.insert(path.clone(), Entry::file(content, rule.mode, Origin::generated(rule.reason.clone())));
-        roots.push(Placed {
-            path: path.clone(),
-            name: path.file_name().unwrap_or_default().to_owned(),
-            reason: rule.reason.clone(),
-            layer: variant.layers.iter().position(|l| l.name == rule.layer).unwrap_or(0),
-            root: None,
-        });
+        let origin = || Origin::generated(rule.reason.clone());
+        tree.insert(path.clone(), Entry::file(content, rule.mode, origin()));
+        for link in &rule.links {
+            tree.insert(link.clone(), Entry::symlink(path.to_string(), origin()));
+        }
+        for path in [path].into_iter().chain(&rule.links) {
+            roots.push(Placed {
+                path: path.clone(),
+                name: path.file_name().unwrap_or_default().to_owned(),
+                reason: rule.reason.clone(),
+                layer: variant.layers.iter().position(|l| l.name == rule.layer).unwrap_or(0),
+                root: None,
+            });
+        }
     }
 }
 

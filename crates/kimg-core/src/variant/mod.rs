@@ -182,6 +182,8 @@ pub struct FileRule {
     pub source: Option<String>,
     /// The names of roots without which it is left out.
     pub with: Vec<String>,
+    /// Links that lead to it.
+    pub links: Vec<ImagePath>,
 }
 
 /// Which files of the packages an image takes.
