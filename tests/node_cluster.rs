@@ -34,8 +34,15 @@ spec:
     - /bin/busybox
     - sh
     - -c
-    - '/bin/busybox mkdir /www; echo served by a pod >/www/index.html; echo serving; exec /bin/busybox httpd -f -p 80 -h /www'
+    - >-
+      echo serving;
+      while :; do printf 'HTTP/1.0 200 OK\\r\\n\\r\\nserved by a pod\\n' | /bin/busybox nc -l -p 80; done
 ";
+
+/// Several objects in one text.
+fn list(items: &[Value]) -> String {
+    json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
+}
 
 /// What the controller of endpoints would make of the pod.
 fn service(address: &str) -> String {
@@ -51,7 +58,7 @@ fn service(address: &str) -> String {
         "apiVersion": "v1", "kind": "Service", "metadata": metadata,
         "spec": { "clusterIP": "10.0.0.77", "ports": [{ "port": 80, "targetPort": 80 }] },
     });
-    format!("{service}\n---\n{slice}\n")
+    list(&[service, slice])
 }
 
 /// What the controllers of DaemonSets and of service accounts' tokens would make of the manifest: a pod on the node, with
@@ -77,7 +84,7 @@ fn proxy_pod(node: &NodeMachine, set: &Value) -> String {
     let metadata =
         json!({ "name": "kube-proxy", "namespace": "kube-system", "labels": template["metadata"]["labels"] });
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec });
-    format!("{secret}\n---\n{pod}\n")
+    list(&[secret, pod])
 }
 
 #[test]
@@ -127,14 +134,21 @@ fn a_node_registers_and_runs_a_pod_and_kube_proxy_leads_a_service_to_it() {
 
     // kube-proxy, with the rights that the manifest gives it.
     let words = ["manifest", "--image", "localhost:5000/kube-proxy:v1.20.2", "--server", SERVER];
-    node.kubectl(&["apply"], Some(&node.kimg_node(&words)));
+    let manifest = adapted(node.kimg_node(&words), Part::Manifest, ADAPTATIONS);
+    node.kubectl(&["apply"], Some(&manifest));
     let set = node.object(&["daemonset", "kube-proxy", "--namespace", "kube-system"]).unwrap();
     node.kubectl(&["apply"], Some(&proxy_pod(&node, &set)));
     node.kubectl(&["apply"], Some(&service(&address)));
     node.wait_until_running("kube-system", "kube-proxy");
+    let logs = ["logs", "kube-proxy", "--namespace", "kube-system"];
     let rules = node.wait_for("rules of the service", 60, |node| {
         let rules = both(&kimg_testkit::output(&mut node.machine.command(&save)));
-        rules.contains("KUBE-SEP-").then_some(rules)
+        let there = rules.contains("KUBE-SEP-").then_some(rules);
+        // What a failure shows.
+        if there.is_none() {
+            node.try_kubectl(&logs, None);
+        }
+        there
     });
     assert!(
         rules.contains("-d 10.0.0.77/32") && rules.contains(&format!("--to-destination {address}:80")),

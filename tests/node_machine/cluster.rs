@@ -56,7 +56,7 @@ impl NodeMachine {
             ("client-ca-file", "ca.crt"),
             ("tls-cert-file", "server.crt"),
             ("tls-private-key-file", "server.key"),
-            ("service-account-key-file", "server.key"),
+            ("service-account-key-file", "server.crt"),
             ("service-account-signing-key-file", "server.key"),
             ("kubelet-client-certificate", "admin.crt"),
             ("kubelet-client-key", "admin.key"),
