@@ -192,8 +192,9 @@ impl NodeMachine {
         };
         let (containerd, kubelet) = (last(&self.machine.log("containerd")), last(&both(&kubelet)));
         let api = last(&self.machine.log("kube-apiserver"));
+        let join = last(&self.machine.log("join"));
         format!(
-            "containerd:\n{containerd}\n\nAPI server:\n{api}\n\nkubelet:\n{kubelet}\n\nit answered: {}",
+            "containerd:\n{containerd}\n\nAPI server:\n{api}\n\njoin:\n{join}\n\nkubelet:\n{kubelet}\n\nit answered: {}",
             self.said.borrow()
         )
     }
