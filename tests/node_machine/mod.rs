@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub(crate) mod certificates;
+pub(crate) mod cluster;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,6 +36,12 @@ pub(crate) const ADAPTATIONS: &[Adaptation] = &[
         into: "failSwapOn: false\nevictionHard: { memory.available: 1Mi, nodefs.available: 1%, imagefs.available: 1% }\nstaticPodPath:",
         why: "the machine may swap, and others may have filled its disk",
     },
+    Adaptation {
+        to: Part::Manifest,
+        from: "    mode: iptables\n",
+        into: "    mode: iptables\n    conntrack: { maxPerCore: 0 }\n",
+        why: "how many connections are tracked is a setting of the real machine, not of a network of its own",
+    },
 ];
 
 /// The same, where there is no API server.
@@ -52,6 +59,8 @@ pub(crate) enum Part {
     Script,
     /// What `kimg node config` prints.
     Config,
+    /// What `kimg node manifest` prints.
+    Manifest,
 }
 
 /// One thing that is done otherwise.
@@ -179,10 +188,15 @@ impl NodeMachine {
         let kubelet = self.machine.sh("cat /var/log/kubeletd.log 2>/dev/null || true");
         let last = |text: &str| -> String {
             let lines: Vec<&str> = text.lines().collect();
-            lines[lines.len().saturating_sub(60)..].join("\n")
+            lines[lines.len().saturating_sub(40)..].join("\n")
         };
         let (containerd, kubelet) = (last(&self.machine.log("containerd")), last(&both(&kubelet)));
-        format!("containerd:\n{containerd}\n\nkubelet:\n{kubelet}\n\nit answered: {}", self.said.borrow())
+        let api = last(&self.machine.log("kube-apiserver"));
+        let join = last(&self.machine.log("join"));
+        format!(
+            "containerd:\n{containerd}\n\nAPI server:\n{api}\n\njoin:\n{join}\n\nkubelet:\n{kubelet}\n\nit answered: {}",
+            self.said.borrow()
+        )
     }
 
     /// A question to the kubelet's own API.

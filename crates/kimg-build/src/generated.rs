@@ -20,12 +20,23 @@ pub(crate) fn write(
         layer,
         root: None,
     };
+    let named = |roots: &[Placed], name: &str| {
+        roots.iter().any(|placed| placed.root.as_ref().is_some_and(|root| root.name() == name))
+    };
     for (path, rule) in variant.files_for(version) {
+        if !rule.with.iter().all(|name| named(roots, name)) {
+            continue;
+        }
         let text = fill(rule.text.trim_start_matches('\n'), variant, version);
-        let file = Entry::file(Content::from_bytes(text), rule.mode, Origin::generated(rule.reason.clone()));
+        let origin = || Origin::generated(rule.reason.clone());
         let path = place(tree, path);
-        tree.insert(path.clone(), file);
+        tree.insert(path.clone(), Entry::file(Content::from_bytes(text), rule.mode, origin()));
         roots.push(placed(&path, &rule.reason, layer(&rule.layer)));
+        for link in &rule.links {
+            let link = place(tree, link);
+            tree.insert(link.clone(), Entry::symlink(path.to_string(), origin()));
+            roots.push(placed(&link, &rule.reason, layer(&rule.layer)));
+        }
     }
     for rule in &variant.directories {
         let path = place(tree, &rule.path);

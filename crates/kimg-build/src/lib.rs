@@ -60,6 +60,9 @@
 //! images that exist. [`existing`] reads images that were made before, by whomever; [`slim`] makes a smaller image out of any of them, or of a
 //! folder with a root file system, by the same closure, layers and outputs.
 //!
+//! `kimg-node` follows from variants alone: a variant says by version and runtime with which words a kubelet starts, and which
+//! paths of its machine it works with, and that crate says it in the words of Docker, podman, containerd and systemd.
+//!
 //! # Example
 //!
 //! ```

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use kimg_core::variant::MountKind;
 
+use crate::run::mount_options;
 use crate::yaml::scalar;
 use crate::{Mount, Node, Privilege};
 
@@ -44,24 +45,22 @@ fn key(privilege: Privilege) -> &'static str {
     }
 }
 
+/// The short form makes a folder of what is missing; the long one fails, as is right for a file that somebody else makes.
 fn volume(mount: &Mount, text: &mut String) {
-    let path = scalar(&mount.path);
-    let _ = writeln!(
-        text,
-        "    # {}\n    - type: bind\n      source: {path}\n      target: {path}",
-        mount.reason
-    );
+    let path = &mount.path;
+    let _ = writeln!(text, "    # {}", mount.reason);
+    if mount.kind != MountKind::File {
+        let options = mount_options(mount);
+        let end = if options.is_empty() { options } else { format!(":{options}") };
+        let _ = writeln!(text, "    - {}", scalar(&format!("{path}:{path}{end}")));
+        return;
+    }
+    let path = scalar(path);
+    let _ = writeln!(text, "    - type: bind\n      source: {path}\n      target: {path}");
     if mount.read_only {
         text.push_str("      read_only: true\n");
     }
-    let made = mount.kind == MountKind::Folder;
-    if mount.shared || made {
-        text.push_str("      bind:\n");
-        if mount.shared {
-            text.push_str("        propagation: rshared\n");
-        }
-        if made {
-            text.push_str("        create_host_path: true\n");
-        }
+    if mount.shared {
+        text.push_str("      bind:\n        propagation: rshared\n");
     }
 }

@@ -91,7 +91,6 @@ pub struct Wish<'a> {
 
 /// A path of the machine that the container sees.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Mount {
     /// On the machine and in the container.
     pub path: String,

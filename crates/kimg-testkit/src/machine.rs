@@ -1,6 +1,6 @@
 //! A machine of its own for a test: processes, mounts, network and name are apart from those of the real one.
 //!
-//! `/etc`, `/var` and `/opt` are the real ones with everything that is written kept aside, `/run` is empty, the network
+//! `/etc`, `/var`, `/opt` and `/usr` are the real ones with everything that is written kept aside, `/run` is empty, the network
 //! has a loopback and a card that leads nowhere. So a test can do what a person does on a machine, at the very paths and ports that the person
 //! would use, and nothing of it is left when the machine is dropped: its first process ends, and with it all others.
 
@@ -17,7 +17,7 @@ use crate::{both, output, skip, superuser, tool};
 const INIT: &str = r#"
 set -e
 mount -t tmpfs -o mode=755 tmpfs "$1"
-for folder in etc var opt; do
+for folder in etc var opt usr; do
   mkdir -p "$1/$folder/upper" "$1/$folder/work"
   mount -t overlay -o "lowerdir=/$folder,upperdir=$1/$folder/upper,workdir=$1/$folder/work" overlay "/$folder"
 done

@@ -188,6 +188,8 @@ pub struct FileRule {
     pub source: Option<String>,
     /// The names of roots without which it is left out.
     pub with: Vec<String>,
+    /// Links that lead to it.
+    pub links: Vec<ImagePath>,
 }
 
 /// A folder, root's and 0755, where no package has one.

@@ -220,6 +220,16 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
         if path.is_root() {
             return Err(invalid("a file can't be written to `/`".into()));
         }
+        if let Some(unknown) =
+            file.with.iter().find(|name| !roots.iter().any(|(_, root)| root.name() == **name))
+        {
+            return Err(invalid(format!(
+                "`{}` is to be there with `{unknown}`, which is no root",
+                file.path
+            )));
+        }
+        let links = file.links.iter().map(|link| ImagePath::new(link));
+        let links = links.collect::<Result<_, _>>().map_err(|e| invalid(e.to_string()))?;
         let range = range(file.since, file.before)?;
         files.push(FileRule {
             range,
@@ -230,6 +240,7 @@ fn check(variant: written::Variant) -> Result<Variant, VariantError> {
             reason: file.reason,
             source: file.source,
             with: file.with,
+            links,
         });
     }
     let mut mounts = Vec::new();
@@ -378,6 +389,35 @@ mod tests {
         let words = |version: &str| cni.entrypoint_for(&version.parse().unwrap()).join(" ");
         assert_eq!(words("1.20.2"), "/usr/bin/kubelet --network-plugin=cni");
         assert_eq!(words("1.24.0"), "/usr/bin/kubelet");
+    }
+
+    #[test]
+    fn words_for_a_runtime_are_not_the_image_s_own() {
+        let text = PLAIN.replace(
+            "entrypoint = [{ words = [\"/usr/bin/kubelet\"] }]",
+            "entrypoint = [{ words = [\"/usr/bin/kubelet\"] }, { runtime = \"crio\", words = [\"--x\"] }]",
+        );
+        let plain = resolve("plain", &variants(&[&text])).unwrap();
+        let version = "1.34.2".parse().unwrap();
+        assert_eq!(plain.entrypoint_for(&version), ["/usr/bin/kubelet"]);
+        assert_eq!(plain.arguments_for(&version, crate::variant::Runtime::Crio), ["--x"]);
+        assert!(plain.arguments_for(&version, crate::variant::Runtime::Docker).is_empty());
+    }
+
+    #[test]
+    fn mounts_and_files_that_can_t_be_meant_are_refused() {
+        let problem = |addition: &str| {
+            resolve("plain", &variants(&[&format!("{PLAIN}\n{addition}")])).unwrap_err().to_string()
+        };
+        for path in ["relative", "/a:b", "/a,b", "/{unknown}", "/a/../b", "/a/"] {
+            let said = problem(&format!("[[mount]]\npath = \"{path}\"\nreason = \"r\""));
+            assert!(said.contains("variant `plain`"), "{path}: {said}");
+        }
+        let good = format!("{PLAIN}\n[[mount]]\npath = \"/a/{{snapshotter}}\"\nreason = \"r\"");
+        assert_eq!(resolve("plain", &variants(&[&good])).unwrap().mounts.len(), 1);
+        let file =
+            "[[file]]\npath = \"/x\"\ntext = \"\"\nlayer = \"base\"\nreason = \"r\"\nwith = [\"nobody\"]";
+        assert!(problem(file).contains("which is no root"));
     }
 
     #[test]

@@ -224,9 +224,12 @@ pub struct File {
     /// Where it is written that it is right for these versions: an address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Further roots that have to be in the image, by their names: where one is missing, the file is left out.
+    /// Roots that have to be in the image, by their names: where one is missing, the file is left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<String>,
+    /// Further names of it: links that lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
 }
 
 /// `[[mount]]`: a path of the machine, which a container of the image sees under the same name.
