@@ -14,7 +14,7 @@ use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use kimg_core::{Digest, Entry, ImagePath, Origin, Platform};
-use kimg_layer::{BlobStore, Codec, Entries};
+use kimg_layer::{BlobStore, Codec, Entries, Order};
 use kimg_rootfs::squashfs;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -123,7 +123,7 @@ fn systemd_architecture(platform: Platform) -> &'static str {
 }
 
 fn tar(entries: &Entries, epoch: Option<u64>, path: &Path) -> Result<(Digest, u64), BuildError> {
-    let options = kimg_layer::Options { epoch, ..kimg_layer::Options::default() };
+    let options = kimg_layer::Options { epoch, order: Order::Path, ..kimg_layer::Options::default() };
     let mut written = None;
     to_file(path, |out| {
         written = Some(kimg_layer::write_archive(entries, &options, out)?);
