@@ -127,7 +127,7 @@ fn the_matrix_is_told_in_every_format() {
 }
 
 #[test]
-fn variants_lists_all_six() {
+fn variants_lists_all_six_and_the_portable_ones() {
     let folder = program::folder();
     let table = program::success(program::kimg(folder.path()).arg("variants"));
     let json = program::json(program::kimg(folder.path()).args(["variants", "--format", "json"]));
@@ -135,7 +135,7 @@ fn variants_lists_all_six() {
     for variant in program::VARIANTS {
         assert!(table.contains(variant) && names.contains(&variant), "{variant}\n{table}");
     }
-    assert_eq!(names.len(), 6);
+    assert_eq!(names[6..], ["portable-base", "portable"]);
 }
 
 #[test]

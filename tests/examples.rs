@@ -37,6 +37,46 @@ fn the_folder_project_builds_its_seventh_variant_with_a_shell_that_starts() {
 }
 
 #[test]
+fn the_portable_project_has_cri_o_in_containerds_place() {
+    let Some(real) = kimg_testkit::real() else { return };
+    let (Some(unsquashfs), Some(analyze)) =
+        (kimg_testkit::tool("unsquashfs"), kimg_testkit::tool("systemd-analyze"))
+    else {
+        return;
+    };
+    let folder = copy("portable-crio");
+    let programs = folder.path().join("programs/amd64");
+    fs_err::create_dir_all(&programs).unwrap();
+    for name in ["crio", "pinns", "conmon"] {
+        let stand_in = kimg_testkit::sample::elf::Program::fixed(Platform::Amd64, "a stand-in\n").build();
+        fs_err::write(programs.join(name), stand_in).unwrap();
+    }
+    let mut kimg = program::kimg(folder.path());
+    kimg.arg("build").arg("-r").arg(real.repo()).arg("-k").arg(real.keys()).args(["--pack", "never", "-q"]);
+    let said = program::success(kimg.arg("--cache-dir").arg(program::shared_cache()));
+    assert!(
+        said.starts_with(&format!("{}/images/kubelet_1.20.2-crio_x86-64.raw@", folder.path().display())),
+        "{said}"
+    );
+
+    let tree = folder.path().join("tree");
+    let image = folder.path().join("images/kubelet_1.20.2-crio_x86-64.raw");
+    let mut unpack = std::process::Command::new(unsquashfs);
+    kimg_testkit::run(unpack.args(["-q", "-n", "-no-xattrs", "-d"]).arg(&tree).arg(image));
+    for unit in ["kubelet-runtime.service", "kubelet.service"] {
+        let mut verify = std::process::Command::new(&analyze);
+        verify.args(["verify", "--man=no", "--recursive-errors=no"]);
+        let said = kimg_testkit::run(verify.arg(format!("--root={}", tree.display())).arg(unit));
+        assert_eq!(said, "");
+    }
+    let kubelet = fs_err::read_to_string(tree.join("usr/lib/systemd/system/kubelet.service")).unwrap();
+    assert!(kubelet.contains(" --container-runtime-endpoint=unix:///run/crio/crio.sock "), "{kubelet}");
+    for (path, there) in [("usr/bin/crio", true), ("usr/bin/runc", true), ("usr/bin/containerd", false)] {
+        assert_eq!(tree.join(path).exists(), there, "{path}");
+    }
+}
+
+#[test]
 fn the_mirror_project_asks_alpines_own_mirror_and_the_default_does_too() {
     let folder = copy("alpine-mirror");
     let ask = |folder: &std::path::Path| {

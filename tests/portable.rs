@@ -52,7 +52,10 @@ fn only_file(folder: &Path) -> PathBuf {
 #[test]
 fn an_image_an_archive_and_a_portable_service_hold_the_same_files() {
     let Some(real) = kimg_testkit::real() else { return };
-    let (Some(unsquashfs), Some(tar)) = (tool("unsquashfs"), tool("tar")) else { return };
+    let (Some(unsquashfs), Some(tar), Some(fsck)) = (tool("unsquashfs"), tool("tar"), tool("fsck.erofs"))
+    else {
+        return;
+    };
     if !superuser() {
         return;
     }
@@ -67,6 +70,8 @@ fn an_image_an_archive_and_a_portable_service_hold_the_same_files() {
             "out",
             "-o",
             "type=rootfs-tar,dest=tar",
+            "-o",
+            "type=erofs,dest=erofs",
             "-o",
             &format!("type=portable,dest=raw,{QUICK}"),
         ],
@@ -88,6 +93,11 @@ fn an_image_an_archive_and_a_portable_service_hold_the_same_files() {
         let squashed = here(&format!("{}-raw", platform.short()));
         run(Command::new(&unsquashfs).args(["-q", "-n", "-d"]).arg(&squashed).arg(here(raw_name)));
         assert_eq!(manifest(&squashed), of_tar, "{platform}");
+        let erofs = here(&format!("{}-erofs", platform.short()));
+        let name = format!("erofs/kubelet_1.20.2-portable_{}.erofs", platform.short());
+        run(Command::new(&fsck).arg(format!("--extract={}", erofs.display())).arg(here(&name)));
+        assert_eq!(manifest(&erofs), of_tar, "{platform}");
+        fs_err::remove_dir_all(erofs).unwrap();
         let image = here(&format!("{}-oci", platform.short()));
         let tag = "kubelet:v1.20.2-portable";
         let Some(root) = umoci_unpack(&here("out"), tag, platform, &image) else { return };
@@ -125,7 +135,7 @@ fn what_the_portable_form_adds_to_kubeadm_cni_is_a_runtime_units_and_places() {
         names.collect::<Vec<_>>()
     };
     let base = names("kubeadm-cni");
-    let added: Vec<_> = names("portable").into_iter().filter(|name| !base.contains(name)).collect();
+    let mut added: Vec<_> = names("portable").into_iter().filter(|name| !base.contains(name)).collect();
     let mut expected = vec![
         "/bin/cp",
         "/bin/ln",
@@ -139,7 +149,6 @@ fn what_the_portable_form_adds_to_kubeadm_cni_is_a_runtime_units_and_places() {
         "/etc/resolv.conf",
         "/lib/modules",
         "/proc",
-        "/run",
         "/sys",
         "/usr/bin/containerd",
         "/usr/bin/containerd-shim-runc-v2",
@@ -159,6 +168,7 @@ fn what_the_portable_form_adds_to_kubeadm_cni_is_a_runtime_units_and_places() {
         "/var/tmp",
     ];
     expected.sort_unstable();
+    added.sort_unstable();
     assert_eq!(added, expected);
     assert!(base.iter().all(|name| names("portable").contains(name)));
 }
@@ -238,6 +248,7 @@ echo 'KUBELET_EXTRA_ARGS=--bootstrap-kubeconfig= --kubeconfig= --register-node=f
 # Waits for something to become true.
 await() { for try in $(seq 300); do eval "$1" > /dev/null 2>&1 && return 0; sleep 0.2; done; echo "NOT: $1"; return 1; }
 pid() { systemctl show -p MainPID --value "$1"; }
+space() { readlink /proc/$(pid "$1")/ns/mnt; }
 healthy() { await '[ "$(curl -s http://127.0.0.1:10248/healthz)" = ok ]' && echo "$1: healthy"; }
 "#;
 
@@ -250,21 +261,39 @@ echo "states: $(systemctl is-active kubelet-setup kubelet-runtime kubelet kubele
 echo "enabled: $(ls /etc/systemd/system.attached/multi-user.target.wants | tr '\n' ' ')"
 echo "configuration: $(head -1 /etc/containerd/config.toml); kept: $(grep -c AlwaysAllow /var/lib/kubelet/config.yaml)"
 echo "plugins: $(ls /var/lib/cni/bin | wc -l)"
-[ "$(readlink /proc/$(pid kubelet)/ns/mnt)" = "$(readlink /proc/$(pid kubelet-runtime)/ns/mnt)" ] && echo "one namespace"
+[ "$(space kubelet)" = "$(space kubelet-runtime)" ] && echo "one namespace"
 nsenter --mount=/run/kubelet/namespace /usr/bin/kubeadm version -o short
 nsenter --mount=/run/kubelet/namespace /bin/mount -t tmpfs tmpfs /var/lib/kubelet/volume-plugins
 grep -c ' /var/lib/kubelet/volume-plugins ' /proc/$(pid kubelet-runtime)/mountinfo
 echo "pods: $(curl -sk https://127.0.0.1:10250/pods)"
 
+cat > /etc/kubernetes/join.yaml <<END
+apiVersion: kubeadm.k8s.io/v1beta2
+kind: JoinConfiguration
+discovery:
+  bootstrapToken: { token: abcdef.0123456789abcdef, apiServerEndpoint: "127.0.0.1:1", unsafeSkipCAVerification: true }
+nodeRegistration: { criSocket: /run/containerd/containerd.sock }
+END
+systemctl start --no-block kubelet-join
+await 'journalctl -o cat -u kubelet-join | grep "Running pre-flight checks"' && echo "joining"
+systemctl stop kubelet-join
+rm /etc/kubernetes/join.yaml
+
+# As a shim of a pod does, it lives in the group of the runtime, and longer than the runtime.
+sleep 600 &
+shim=$!
+echo $shim > "/sys/fs/cgroup$(systemctl show -p ControlGroup --value kubelet-runtime)/cgroup.procs"
+
 runtime=$(pid kubelet-runtime)
 kill -9 "$runtime"
-await '[ "$(pid kubelet-runtime)" != 0 ] && [ "$(pid kubelet-runtime)" != "$runtime" ] && systemctl is-active kubelet'
+await '[ "$(pid kubelet-runtime)" != 0 ] && [ "$(pid kubelet-runtime)" != '$runtime' ]'
+await '[ "$(space kubelet)" = "$(space kubelet-runtime)" ]' && echo "one namespace again"
 healthy 'after the runtime died'
-[ "$(readlink /proc/$(pid kubelet)/ns/mnt)" = "$(readlink /proc/$(pid kubelet-runtime)/ns/mnt)" ] && echo "one namespace again"
 
 portablectl reattach --profile=trusted --enable --now ./new/kubelet_1.20.3_x86-64.raw || exit 1
 await '[ "$(grep IMAGE_VERSION /proc/$(pid kubelet)/root/usr/lib/os-release)" = IMAGE_VERSION=1.20.3 ]'
 healthy upgraded
+kill -0 $shim && echo "a shim lives on"
 echo "runs: $(grep IMAGE_VERSION /proc/$(pid kubelet)/root/usr/lib/os-release)"
 portablectl --no-legend list
 
@@ -312,10 +341,12 @@ fn a_portable_service_is_attached_runs_is_upgraded_and_detached() {
         // What is mounted where the kubelet is, the runtime sees.
         "1\n",
         "pods: {\"kind\":\"PodList\"",
-        "after the runtime died: healthy",
+        "joining",
         "one namespace again",
+        "after the runtime died: healthy",
         // reattach
         "upgraded: healthy",
+        "a shim lives on",
         "runs: IMAGE_VERSION=1.20.3",
         "kubelet_1.20.3_x86-64 raw",
         "journal of kubelet-runtime",
@@ -339,7 +370,14 @@ fn a_portable_service_is_attached_runs_is_upgraded_and_detached() {
 #[test]
 fn another_user_umask_folder_and_number_of_threads_give_the_same_files() {
     let Some(real) = kimg_testkit::real() else { return };
-    let outputs = ["type=rootfs-tar,dest=t".to_owned(), format!("type=portable,dest=p,{QUICK}")];
+    let outputs = [
+        "type=rootfs-tar,dest=t".to_owned(),
+        format!("type=portable,dest=p,{QUICK}"),
+        "type=erofs,dest=e".to_owned(),
+    ];
+    if tool("mkfs.erofs").is_none() {
+        return;
+    }
     let arguments = [
         "--arch",
         "armv7",
@@ -373,14 +411,30 @@ fn another_user_umask_folder_and_number_of_threads_give_the_same_files() {
     second.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     second.envs([("HOME", "/nonexistent"), ("TZ", "Asia/Kathmandu"), ("LC_ALL", "C.UTF-8")]);
     let second = run(&mut second);
-    assert_eq!(first.lines().count(), 2, "{first}");
+    assert_eq!(first.lines().count(), 3, "{first}");
     assert_eq!(first, second);
-    for file in ["p/kubelet_1.20.2_arm.raw", "t/kubelet_1.20.2-portable_armv7.tar"] {
+    for file in [
+        "p/kubelet_1.20.2_arm.raw",
+        "e/kubelet_1.20.2-portable_armv7.erofs",
+        "t/kubelet_1.20.2-portable_armv7.tar",
+    ] {
         assert!(
             fs_err::read(here.path().join(file)).unwrap() == fs_err::read(there.path().join(file)).unwrap()
         );
         assert_eq!(fs_err::metadata(there.path().join(file)).unwrap().mode() & 0o777, 0o644);
     }
+}
+
+#[test]
+fn without_mkfs_erofs_it_is_said_what_is_missing() {
+    let folder = program::folder();
+    let mut kimg = program::kimg_quick(folder.path(), "build");
+    kimg.env("PATH", "/nonexistent").args(["--arch", "amd64", "--variant", "plain"]);
+    let answer = program::answer(kimg.args(["-o", "type=erofs,dest=e"]));
+    // Where systems keep such programs is looked into in any case.
+    let there = ["/usr/sbin", "/sbin"].iter().any(|f| Path::new(f).join("mkfs.erofs").exists());
+    assert_eq!(answer.code, if there { 0 } else { 31 }, "{}", answer.story);
+    assert_eq!(answer.story.contains("the package `erofs-utils` has it"), !there, "{}", answer.story);
 }
 
 #[test]

@@ -335,7 +335,7 @@ pub(crate) struct BuildArgs {
     pub(crate) selection: Selection,
 
     /// Where to write: type=oci|oci-archive|docker-archive,dest=PATH (- is standard output),
-    /// type=registry,dest=REPOSITORY, or a file for each image: type=rootfs-tar|portable,dest=PATH;
+    /// type=registry,dest=REPOSITORY, or a file for each image: type=rootfs-tar|erofs|portable,dest=PATH;
     /// ./out when not given
     #[arg(short, long = "output", value_name = "OUTPUT")]
     pub(crate) outputs: Vec<String>,

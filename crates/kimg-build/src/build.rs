@@ -149,6 +149,7 @@ impl Build<'_> {
 
     /// As [`Build::run`]; what the local cache does not have is taken over from shared caches where they have it.
     pub fn run_with(&self, shared: Option<&SharedCache>) -> Result<Outcome, BuildError> {
+        filesystems::check(self)?;
         let FileSets { mut images, mut inputs } = self.file_sets()?;
         let alpine = inputs.alpine.clone();
         let decisions = self.decisions()?;

@@ -4,18 +4,20 @@
 //! | output | one file for each image | reads it |
 //! | --- | --- | --- |
 //! | `rootfs-tar` | `kubelet_1.20.2-cni_arm64.tar` | `tar`, `systemd-nspawn`, `machinectl import-tar` |
+//! | `erofs` | `kubelet_1.20.2-cni_arm64.erofs` | any mount of EROFS (Linux 5.4) |
 //! | `portable` | `kubelet_1.20.2_x86-64.raw` | `portablectl attach`, any mount of squashfs |
 //!
 //! The name of a portable service is `NAME_VERSION_ARCHITECTURE.raw`, with systemd's word for the architecture: what
 //! stands before the first `_` is what the names of its units begin with (`portablectl(1)`), and systemd's folders of
 //! versions (`systemd.v(7)`) choose by the rest.
 
-use std::io::{self, BufWriter, Seek, Write};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use kimg_core::{Digest, Entry, ImagePath, Origin, Platform};
-use kimg_layer::{BlobStore, Codec, Entries};
-use kimg_rootfs::squashfs;
+use fs_err as fs;
+use kimg_core::{Digest, DigestWriter, Entry, ImagePath, Origin, Platform};
+use kimg_layer::{BlobStore, Codec, Entries, Order};
+use kimg_rootfs::{erofs, squashfs};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -50,8 +52,13 @@ struct Known {
     size: u64,
 }
 
-/// Changes whenever other bytes are made of the same entries. It is part of every key in the cache.
-const FORMAT: &str = "kimg-rootfs squashfs 1, liblzma 5.8, zstd 1.5.7";
+/// Refuses, before anything is built, what can't be written here.
+pub(crate) fn check(build: &Build<'_>) -> Result<(), BuildError> {
+    if build.project.outputs.iter().any(|output| output.form == OutputForm::Erofs) {
+        erofs::find(&build.search_path)?;
+    }
+    Ok(())
+}
 
 /// Writes every image to one place, each whole or not at all.
 pub(crate) fn write(
@@ -70,7 +77,30 @@ pub(crate) fn write(
         };
         let entries = file_set(image);
         let (digest, size) = match output.form {
-            OutputForm::Portable(codec) => portable(build, codec, image, &entries, blobs, &path)?,
+            OutputForm::Portable(codec) => {
+                let options = squashfs::Options {
+                    codec,
+                    platform: image.platform,
+                    made: made(build, image),
+                    epoch: build.epoch,
+                };
+                let key = squashfs_key(&entries, &options);
+                let write = |file: &Path| {
+                    let file = fs::OpenOptions::new().write(true).create_new(true).open(file);
+                    let file =
+                        BufWriter::with_capacity(1 << 20, file.map_err(BuildError::disk("a scratch file"))?);
+                    Ok(squashfs::write(&entries, &options, file).map(|_| ())?)
+                };
+                once(build, "squashfs", &key, blobs, &path, write)?
+            }
+            OutputForm::Erofs => {
+                let program = erofs::find(&build.search_path)?;
+                let name = entries_key(&entries, build.epoch);
+                let options = erofs::Options { made: made(build, image), name };
+                let scratch = build.cache.scratch();
+                let write = |file: &Path| Ok(erofs::write(&entries, &options, &program, &scratch, file)?);
+                whole(&path, build, write)?
+            }
             _ => tar(&entries, build.epoch, &path)?,
         };
         build.events.event(&Event::Written { destination: path.display().to_string() });
@@ -123,7 +153,7 @@ fn systemd_architecture(platform: Platform) -> &'static str {
 }
 
 fn tar(entries: &Entries, epoch: Option<u64>, path: &Path) -> Result<(Digest, u64), BuildError> {
-    let options = kimg_layer::Options { epoch, ..kimg_layer::Options::default() };
+    let options = kimg_layer::Options { epoch, order: Order::Path, ..kimg_layer::Options::default() };
     let mut written = None;
     to_file(path, |out| {
         written = Some(kimg_layer::write_archive(entries, &options, out)?);
@@ -132,48 +162,66 @@ fn tar(entries: &Entries, epoch: Option<u64>, path: &Path) -> Result<(Digest, u6
     written.ok_or_else(|| BuildError::settings(format!("{} was not written", path.display())))
 }
 
-fn portable(
+/// When an image was made: `SOURCE_DATE_EPOCH`, else when the newest of its packages was.
+fn made(build: &Build<'_>, image: &Selected) -> u64 {
+    let newest = image.packages.iter().filter_map(|p| p.record.build_time).max();
+    build.epoch.or(newest).unwrap_or(0)
+}
+
+/// Has a file written in the cache's scratch folder, and puts a copy of it in its place.
+fn whole(
+    path: &Path,
     build: &Build<'_>,
-    codec: squashfs::Codec,
-    image: &Selected,
-    entries: &Entries,
+    write: impl FnOnce(&Path) -> Result<(), BuildError>,
+) -> Result<(Digest, u64), BuildError> {
+    let what = || format!("writing {}", path.display());
+    let scratch = tempfile::tempdir_in(build.cache.scratch()).map_err(BuildError::disk(what()))?;
+    let file = scratch.path().join("file");
+    write(&file)?;
+    let mut file = fs::File::open(file).map_err(BuildError::disk(what()))?;
+    let mut of = None;
+    to_file(path, |out| {
+        let mut out = DigestWriter::new(out);
+        io::copy(&mut file, &mut out).map_err(BuildError::disk(what()))?;
+        let (_, digest, size) = out.finish();
+        of = Some((digest, size));
+        Ok(())
+    })?;
+    of.ok_or_else(|| BuildError::settings(what()))
+}
+
+/// Puts what is in the cache under this key in its place; it is written where the cache has it not.
+fn once(
+    build: &Build<'_>,
+    kind: &str,
+    key: &Digest,
     blobs: &BlobStore,
     path: &Path,
+    write: impl FnOnce(&Path) -> Result<(), BuildError>,
 ) -> Result<(Digest, u64), BuildError> {
-    let newest = image.packages.iter().filter_map(|p| p.record.build_time).max();
-    let made = build.epoch.or(newest).unwrap_or(0);
-    let options = squashfs::Options { codec, platform: image.platform, made, epoch: build.epoch };
-    let key = key(entries, &options);
-    let known = build.cache.record::<Known>("squashfs", &key);
-    let known = known.filter(|known| blobs.is_whole(known.digest, known.size));
-    let known = if let Some(known) = known {
-        known
-    } else {
-        let scratch =
-            tempfile::tempfile_in(build.cache.scratch()).map_err(BuildError::disk("writing squashfs"))?;
-        let file = squashfs::write(entries, &options, BufWriter::with_capacity(1 << 20, scratch))?;
-        let mut file = file
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)
-            .map_err(BuildError::disk("writing squashfs"))?;
-        file.rewind().map_err(BuildError::disk("reading squashfs"))?;
-        let copy = |out: &mut dyn Write| {
-            io::copy(&mut file, out).map(|_| ()).map_err(BuildError::disk("keeping squashfs in the cache"))
-        };
-        let (digest, size) = blobs.put(copy)?;
-        let known = Known { digest, size };
-        build.cache.keep("squashfs", &key, &known)?;
-        known
-    };
-    to_file(path, |out| Ok(blobs.copy_to(known.digest, known.size, out)?))?;
-    Ok((known.digest, known.size))
+    let known = build.cache.record::<Known>(kind, key);
+    if let Some(known) = known.filter(|known| blobs.is_whole(known.digest, known.size)) {
+        to_file(path, |out| Ok(blobs.copy_to(known.digest, known.size, out)?))?;
+        return Ok((known.digest, known.size));
+    }
+    let (digest, size) = whole(path, build, write)?;
+    let mut file = fs::File::open(path).map_err(BuildError::disk("reading the file system"))?;
+    blobs.put(|out| {
+        io::copy(&mut file, out).map(|_| ()).map_err(BuildError::disk("keeping it in the cache"))
+    })?;
+    build.cache.keep(kind, key, &Known { digest, size })?;
+    Ok((digest, size))
 }
 
 /// Everything that decides the bytes of a squashfs image.
-fn key(entries: &Entries, options: &squashfs::Options) -> Digest {
-    let of_entries =
-        kimg_layer::Options { codec: Codec::Gzip { level: 1 }, epoch: options.epoch, ..Default::default() };
-    let squashfs::Options { codec, platform, made, .. } = options;
-    let text = format!("{FORMAT}\n{}\n{codec} {platform} {made}", kimg_layer::key(entries, &of_entries));
-    Digest::of(text.as_bytes())
+fn squashfs_key(entries: &Entries, options: &squashfs::Options) -> Digest {
+    let squashfs::Options { codec, platform, made, epoch } = options;
+    let of_entries = entries_key(entries, *epoch);
+    Digest::of(format!("{}\n{of_entries}\n{codec} {platform} {made}", squashfs::FORMAT).as_bytes())
+}
+
+/// What names a file set, with every content, mode, owner and time.
+fn entries_key(entries: &Entries, epoch: Option<u64>) -> Digest {
+    let options = kimg_layer::Options { codec: Codec::Gzip { level: 1 }, epoch, order: Order::Path };
+    kimg_layer::key(entries, &options)
 }

@@ -205,10 +205,12 @@ pub fn write(output: &Output, tagged: &[Tagged], blobs: &BlobStore) -> Result<()
                 Ok(())
             })
         }
-        OutputForm::RootfsTar | OutputForm::Portable(_) => Err(BuildError::settings_hint(
-            "images that exist already are written as images only",
-            "the types are oci, oci-archive and docker-archive",
-        )),
+        OutputForm::RootfsTar | OutputForm::Erofs | OutputForm::Portable(_) => {
+            Err(BuildError::settings_hint(
+                "images that exist already are written as images only",
+                "the types are oci, oci-archive and docker-archive",
+            ))
+        }
     }
 }
 

@@ -33,6 +33,8 @@ pub enum OutputForm {
     DockerArchive,
     /// The files alone, as one tar archive for each image.
     RootfsTar,
+    /// The files alone, as one EROFS file system for each image.
+    Erofs,
     /// A portable service of systemd for each image: a squashfs file system.
     Portable(Codec),
 }
@@ -50,6 +52,7 @@ impl OutputForm {
             Self::OciArchive => "oci-archive",
             Self::DockerArchive => "docker-archive",
             Self::RootfsTar => "rootfs-tar",
+            Self::Erofs => "erofs",
             Self::Portable(_) => "portable",
         }
     }
@@ -59,6 +62,7 @@ impl OutputForm {
         match self {
             Self::Oci | Self::OciArchive | Self::DockerArchive => None,
             Self::RootfsTar => Some("tar"),
+            Self::Erofs => Some("erofs"),
             Self::Portable(_) => Some("raw"),
         }
     }
@@ -89,11 +93,12 @@ impl FromStr for Output {
                 Some(("type", "oci-archive")) => form = Some(OutputForm::OciArchive),
                 Some(("type", "docker-archive" | "docker")) => form = Some(OutputForm::DockerArchive),
                 Some(("type", "rootfs-tar")) => form = Some(OutputForm::RootfsTar),
+                Some(("type", "erofs")) => form = Some(OutputForm::Erofs),
                 Some(("type", "portable")) => form = Some(OutputForm::Portable(Codec::default())),
                 Some(("type", other)) => {
                     return Err(BuildError::settings_hint(
                         format!("output type `{other}` is not known"),
-                        "the types are oci, oci-archive, docker-archive, rootfs-tar and portable",
+                        "the types are oci, oci-archive, docker-archive, rootfs-tar, erofs and portable",
                     ));
                 }
                 Some(("dest", path)) if !path.is_empty() => destination = Some(PathBuf::from(path)),
@@ -127,15 +132,15 @@ impl FromStr for Output {
                     "type=oci-archive,dest=- writes one file",
                 ));
             }
-            (OutputForm::Portable(_), Some(path)) if path == Path::new("-") => {
+            (OutputForm::Portable(_) | OutputForm::Erofs, Some(path)) if path == Path::new("-") => {
                 return Err(BuildError::settings_hint(
-                    "a portable service can't be written to standard output: its beginning is written last",
+                    "a file system can't be written to standard output: its beginning is written last",
                     "name a folder or a file: type=portable,dest=portable",
                 ));
             }
             (_, Some(path)) => path,
             (OutputForm::Oci, None) => "out".into(),
-            (OutputForm::Portable(_) | OutputForm::RootfsTar, None) => {
+            (OutputForm::Portable(_) | OutputForm::Erofs | OutputForm::RootfsTar, None) => {
                 return Err(BuildError::settings(format!("output `{text}` has no dest: a folder or a file")));
             }
             (_, None) => {

@@ -35,6 +35,25 @@ pub enum RootfsError {
         #[source]
         source: io::Error,
     },
+    /// A program that writes such file systems is not there.
+    #[error("{program} is not installed")]
+    NoProgram {
+        /// `mkfs.erofs`
+        program: &'static str,
+        /// The package that has it, in Debian and in Alpine.
+        package: &'static str,
+    },
+    /// A program that writes such file systems could not.
+    #[error("{program} failed: {said}")]
+    Program {
+        /// `mkfs.erofs`
+        program: &'static str,
+        /// How it ended, and its last words.
+        said: String,
+    },
+    /// The private folder could not be written.
+    #[error("laying files out in a private folder")]
+    Scratch(#[source] io::Error),
     /// The output takes no more.
     #[error("writing the file system")]
     Output(#[source] io::Error),
@@ -45,13 +64,15 @@ impl Classified for RootfsError {
         match self {
             Self::Unwritable { .. } => ErrorClass::Malformed,
             Self::Content { source, .. } => source.class(),
-            Self::Compress { .. } | Self::Output(_) => ErrorClass::LocalIo,
+            Self::NoProgram { .. } | Self::Program { .. } => ErrorClass::External,
+            Self::Compress { .. } | Self::Scratch(_) | Self::Output(_) => ErrorClass::LocalIo,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::Content { source, .. } => source.hint(),
+            Self::NoProgram { package, .. } => Some(format!("the package `{package}` has it")),
             _ => None,
         }
     }

@@ -17,6 +17,10 @@ use metadata::Metadata;
 
 pub use codec::{Codec, CodecError};
 
+/// Changes whenever other bytes are made of the same entries and options: for the keys of caches. The compressors' versions
+/// are pinned in the workspace's `Cargo.toml`.
+pub const FORMAT: &str = "squashfs 1, liblzma 0.4.9, zstd 0.14.3";
+
 /// Bytes of a block: the largest that squashfs has, and with the best compression.
 const BLOCK: u32 = 1 << 20;
 /// Bytes of the superblock.

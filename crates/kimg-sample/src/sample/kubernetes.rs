@@ -1,4 +1,4 @@
-//! Kubernetes' own programs, the CNI plugins and crictl.
+//! Kubernetes' own programs, the CNI plugins, crictl, and a container runtime.
 
 use super::KUBERNETES_VERSION;
 use super::maker::{Maker, SamplePackage};
@@ -53,6 +53,12 @@ pub(super) fn packages(maker: Maker) -> Vec<SamplePackage> {
             .package("cri-tools", "1.34.0-r0", "cri-tools")
             .static_program("usr/bin/crictl")
             .static_program("usr/bin/critest"),
+        maker
+            .package("containerd", "2.2.0-r0", "containerd")
+            .static_program("usr/bin/containerd")
+            .static_program("usr/bin/containerd-shim-runc-v2")
+            .with(|p| p.depends(["runc"])),
+        maker.package("runc", "1.4.0-r0", "runc").static_program("usr/bin/runc"),
         cni_plugins,
         maker
             .package("cni-plugin-flannel", "1.7.1-r0", "flannel's CNI plugin")
