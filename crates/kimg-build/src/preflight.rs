@@ -146,8 +146,15 @@ impl Look<'_> {
             let why = from.is_none().then(|| self.why(&program, root, version.as_ref()));
             programs.push(Part { program, from, why });
         }
-        problems.extend(broken.iter().filter(|(place, _)| sources.contains(place)).map(|(_, why)| why.clone()));
-        Cell { kubernetes: version, variant: self.variant.name.clone(), platform: self.platform, programs, problems }
+        problems
+            .extend(broken.iter().filter(|(place, _)| sources.contains(place)).map(|(_, why)| why.clone()));
+        Cell {
+            kubernetes: version,
+            variant: self.variant.name.clone(),
+            platform: self.platform,
+            programs,
+            problems,
+        }
     }
 
     fn from_own(&self, own: &OwnProgram) -> String {
@@ -180,7 +187,7 @@ impl Look<'_> {
             let here = gap.platforms.is_empty() || gap.platforms.contains(&self.platform);
             reached && here && gap.programs.iter().any(|name| name == program)
         });
-        let nobody = "no package and no program of one's own has it";
+        let nobody = "nothing has it";
         gap.map_or_else(|| format!("{nobody} ({})", root.reason), |gap| format!("{nobody}; {}", gap.says))
     }
 }
@@ -190,7 +197,10 @@ impl Look<'_> {
 fn is_program(root: &Root) -> bool {
     match &root.locate {
         Locate::Command(command) => {
-            matches!(command.as_str(), "kubelet" | "kubeadm" | "kube-proxy" | "crictl" | "conntrack" | "ipset")
+            matches!(
+                command.as_str(),
+                "kubelet" | "kubeadm" | "kube-proxy" | "crictl" | "conntrack" | "ipset"
+            )
         }
         Locate::Path(path) => path.contains("/cni/"),
     }

@@ -37,7 +37,8 @@ impl Minor {
 pub async fn supported(releases: &str, fetcher: &Fetcher) -> Result<Vec<Minor>, BuildError> {
     if !releases.contains("://") {
         let text = fs::read_to_string(Path::new(releases)).map_err(BuildError::disk("reading versions"))?;
-        return of_list(&text).ok_or_else(|| BuildError::settings(format!("{releases}: there is no version in it")));
+        return of_list(&text)
+            .ok_or_else(|| BuildError::settings(format!("{releases}: there is no version in it")));
     }
     let releases = releases.trim_end_matches('/');
     let newest = version_at(&format!("{releases}/stable.txt"), fetcher).await?;

@@ -15,7 +15,9 @@ use crate::failure::Failure;
 use crate::terminal;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  kimg build --kubernetes $(kimg versions --published ghcr.io/acme/kubelet --new)")]
+#[command(
+    after_help = "Example:\n  kimg build --kubernetes $(kimg versions --published ghcr.io/acme/kubelet --new)"
+)]
 pub(crate) struct VersionsArgs {
     /// Where Kubernetes says which versions are the newest: the address of a folder with stable.txt, or a file with
     /// versions in it
