@@ -321,6 +321,104 @@ fn after_a_killed_build_nothing_runs_on_and_the_next_one_starts_anew() {
     assert_eq!(scratch, 0, "what the killed one had begun is still there");
 }
 
+#[test]
+fn preflight_says_from_where_each_program_comes_and_why_one_is_missing() {
+    let Some(real) = kimg_testkit::real() else { return };
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let folder = program::folder();
+    let preflight = |more: &[&str]| {
+        let mut kimg = program::kimg_on(&real, folder.path(), "preflight");
+        kimg.args(["--variant", "kubeadm", "--arch", "arm64", "--arch", "armv7"])
+            .args(more)
+            .env("PATH", &path);
+        kimg
+    };
+    let cells = program::json(preflight(&["--kubernetes", "1.36.1,1.35.3", "--format", "json"]));
+    let cells = cells.as_array().unwrap();
+    assert_eq!(cells.len(), 4);
+    let part = |cell: &Value, name: &str| {
+        cell["programs"].as_array().unwrap().iter().find(|part| part["program"] == name).unwrap().clone()
+    };
+    for cell in cells {
+        let version = cell["kubernetes"].as_str().unwrap();
+        assert_eq!(part(cell, "kubelet")["from"], format!("kubernetes {version}, compiled"));
+        let why = part(cell, "crictl")["why"].as_str().unwrap().to_owned();
+        let gone = version == "v1.36.1" && cell["platform"] == "linux/arm/v7";
+        assert_eq!(why.contains("no crictl for 32-bit ARM from 1.36 on"), gone, "{version}: {why}");
+    }
+    // Without a version the packages' own is meant.
+    let cells = program::json(preflight(&["--format", "json"]));
+    assert!(part(&cells[0], "kubelet")["from"].as_str().unwrap().starts_with("package kubelet-1.20.2-r"));
+    assert_eq!(program::answer(&mut preflight(&["--strict"])).code, 13);
+    let no_compiler = program::answer(preflight(&["--kubernetes", "1.35.3"]).env("PATH", "/nonexistent"));
+    assert_eq!(no_compiler.code, 13, "{}", no_compiler.story);
+    assert!(no_compiler.out.contains("kubernetes v1.35.3 needs zig") || no_compiler.out.contains("needs Go"));
+}
+
+#[test]
+fn versions_are_those_that_upstream_looks_after_beside_what_is_published() {
+    let Some(registry) = kimg_testkit::DockerRegistry::plain() else { return };
+    let folder = program::folder();
+    let upstream = program::folder();
+    for (file, version) in [
+        ("stable", "v1.34.2"),
+        ("stable-1.34", "v1.34.2"),
+        ("stable-1.33", "v1.33.6"),
+        ("stable-1.32", "v1.32.10"),
+    ] {
+        fs_err::write(upstream.path().join(format!("{file}.txt")), version).unwrap();
+    }
+    let server = kimg_testkit::FolderServer::new(upstream.path());
+    let to = format!("{}/acme/kubelet", registry.name());
+    let mut publish = program::kimg_quick(folder.path(), "publish");
+    program::success(publish.arg(&to).args([
+        "--variant",
+        "plain",
+        "--arch",
+        "amd64",
+        "-t",
+        "v1.34.2",
+        "-t",
+        "v1.33.5",
+    ]));
+    let versions = |more: &[&str]| {
+        let mut kimg = program::kimg_talk(folder.path(), "versions");
+        kimg.args(["--upstream", server.url("").trim_end_matches('/'), "--published", &to]).args(more);
+        kimg
+    };
+    assert_eq!(program::success(&mut versions(&["--new"])), "1.33.6,1.32.10\n");
+    let listed = program::json(&mut versions(&["--format", "json"]));
+    assert_eq!(
+        listed[1],
+        serde_json::json!({
+            "minor": "v1.33", "newest": "v1.33.6", "published": "v1.33.5", "new": true
+        })
+    );
+    fs_err::write(upstream.path().join("stable-1.33.txt"), "v1.34.2").unwrap();
+    program::failure(&mut versions(&[]), 10);
+}
+
+#[test]
+fn doctor_lists_what_is_here_and_fails_only_for_what_is_required() {
+    let folder = program::folder();
+    let doctor = |more: &[&str]| {
+        let mut kimg = program::kimg(folder.path());
+        kimg.arg("doctor").args(more).env("PATH", folder.path());
+        kimg
+    };
+    let listed = program::json(&mut doctor(&["--format", "json"]));
+    let zig = listed.as_array().unwrap().iter().find(|tool| tool["name"] == "zig").unwrap();
+    assert_eq!((&zig["path"], &zig["get"]), (&Value::Null, &"pip install ziglang".into()));
+    assert_eq!(program::answer(&mut doctor(&["--require", "zig"])).code, 31);
+    program::failure(&mut doctor(&["--require", "zag"]), 2);
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let found = program::success(doctor(&["--require", "go", "--require", "zig"]).env("PATH", path));
+    assert!(
+        found.lines().any(|line| line.trim_start().starts_with("zig") && line.contains(" 0.")),
+        "{found}"
+    );
+}
+
 /// Kubernetes 1.20.2 of Debian's source package, for all three processors and every variant. Compiled once: the cache that
 /// tests share keeps it.
 #[test]
