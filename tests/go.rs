@@ -333,7 +333,7 @@ fn preflight_says_from_where_each_program_comes_and_why_one_is_missing() {
             .env("PATH", &path);
         kimg
     };
-    let cells = program::json(preflight(&["--kubernetes", "1.36.1,1.35.3", "--format", "json"]));
+    let cells = program::json(&mut preflight(&["--kubernetes", "1.36.1,1.35.3", "--format", "json"]));
     let cells = cells.as_array().unwrap();
     assert_eq!(cells.len(), 4);
     let part = |cell: &Value, name: &str| {
@@ -347,7 +347,7 @@ fn preflight_says_from_where_each_program_comes_and_why_one_is_missing() {
         assert_eq!(why.contains("no crictl for 32-bit ARM from 1.36 on"), gone, "{version}: {why}");
     }
     // Without a version the packages' own is meant.
-    let cells = program::json(preflight(&["--format", "json"]));
+    let cells = program::json(&mut preflight(&["--format", "json"]));
     assert!(part(&cells[0], "kubelet")["from"].as_str().unwrap().starts_with("package kubelet-1.20.2-r"));
     assert_eq!(program::answer(&mut preflight(&["--strict"])).code, 13);
     let no_compiler = program::answer(preflight(&["--kubernetes", "1.35.3"]).env("PATH", "/nonexistent"));
