@@ -370,22 +370,29 @@ fn versions_are_those_that_upstream_looks_after_beside_what_is_published() {
     }
     let server = kimg_testkit::FolderServer::new(upstream.path());
     let to = format!("{}/acme/kubelet", registry.name());
-    let mut publish = program::kimg_quick(folder.path(), "publish");
-    program::success(publish.arg(&to).args([
-        "--variant",
-        "plain",
-        "--arch",
-        "amd64",
-        "-t",
-        "v1.34.2",
-        "-t",
-        "v1.33.5",
-    ]));
     let versions = |more: &[&str]| {
         let mut kimg = program::kimg_talk(folder.path(), "versions");
         kimg.args(["--upstream", server.url("").trim_end_matches('/'), "--published", &to]).args(more);
         kimg
     };
+    assert_eq!(
+        program::success(&mut versions(&["--new"])),
+        "1.34.2,1.33.6,1.32.10\n",
+        "nothing is there yet"
+    );
+    let mut publish = program::kimg_quick(folder.path(), "publish");
+    publish.arg(&to).args([
+        "--variant",
+        "plain",
+        "--arch",
+        "amd64",
+        "--partial",
+        "-t",
+        "v1.34.2",
+        "-t",
+        "v1.33.5",
+    ]);
+    program::success(&mut publish);
     assert_eq!(program::success(&mut versions(&["--new"])), "1.33.6,1.32.10\n");
     let listed = program::json(&mut versions(&["--format", "json"]));
     assert_eq!(
