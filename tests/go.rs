@@ -159,6 +159,70 @@ fn another_folder_and_another_cache_give_the_same_program_with_c_in_it() {
 }
 
 #[test]
+fn several_versions_in_one_run_share_what_is_equal_and_have_a_lock_each() {
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let folder = program::folder();
+    for version in ["1.33.6", "1.34.2"] {
+        let source = folder.path().join(format!("kubernetes-{version}"));
+        for name in ["kubelet", "kubeadm", "kube-proxy"] {
+            let main = format!(
+                "package main\n\nimport \"os\"\n\nfunc main() {{ os.Stdout.WriteString(\"{name} {version}\\n\") }}\n"
+            );
+            fs_err::create_dir_all(source.join("cmd").join(name)).unwrap();
+            fs_err::write(source.join("cmd").join(name).join("main.go"), main).unwrap();
+        }
+        fs_err::write(source.join("go.mod"), "module k8s.io/kubernetes\n\ngo 1.15\n").unwrap();
+    }
+    let settings = "[[go]]\npreset = 'kubernetes'\nsource = 'kubernetes-{version}'\ncgo = false\n";
+    fs_err::write(folder.path().join("kimg.toml"), settings).unwrap();
+    let build = |more: &[&str]| {
+        let mut kimg = program::kimg(folder.path());
+        kimg.args([
+            "build",
+            "--sample",
+            "--arch",
+            "arm64",
+            "--pack",
+            "never",
+            "--variant",
+            "plain",
+            "--variant",
+        ]);
+        kimg.args(["kubeadm", "--progress", "plain", "--kubernetes", "1.34.2,1.33.6"]).args(more);
+        kimg.env("KIMG_CACHE_DIR", folder.path().join("cache")).env("PATH", &path);
+        kimg
+    };
+    let answer = program::answer(build(&[]).args(["--format", "json"]));
+    assert_eq!(answer.code, 0, "{}", answer.story);
+    assert!(!answer.story.contains("kube-proxy"), "compiled what no image asks for: {}", answer.story);
+    let reports: Vec<Value> = serde_json::from_str(&answer.out).unwrap();
+    let versions: Vec<_> = reports.iter().map(|report| report["kubernetes"][0].clone()).collect();
+    assert_eq!(versions, ["v1.34.2", "v1.33.6"]);
+    let layer = |version: usize, name: &str| {
+        let layers = reports[version]["images"][0]["layers"].as_array().unwrap();
+        layers.iter().find(|layer| layer["name"] == name).unwrap()["digest"].clone()
+    };
+    assert_eq!(layer(0, "base"), layer(1, "base"));
+    assert_ne!(layer(0, "kubelet"), layer(1, "kubelet"));
+
+    let layout = Layout::open(folder.path().join("out"));
+    for (tag, says) in [("v1.34.2-sample", "kubelet 1.34.2\n"), ("v1.33.6-sample", "kubelet 1.33.6\n")] {
+        let unpacked = folder.path().join(tag);
+        let name = format!("kubelet:{tag}");
+        let root = kimg_testkit::umoci_unpack(layout.folder(), &name, Platform::Arm64, &unpacked);
+        let Some(root) = root else { return };
+        let Some(output) = root.run(&["/usr/bin/kubelet", "--version"], &[]) else { return };
+        assert_eq!(String::from_utf8_lossy(&output.stdout), says);
+    }
+    // The same again: nothing is compiled. An archive holds only one of them.
+    assert!(program::answer(&mut build(&[])).story.contains("compiled before with go1."));
+    let story = program::failure(&mut build(&["-o", "type=oci-archive,dest=x.tar"]), 2);
+    assert!(story.contains("one file holds one build"), "{story}");
+    let story = program::failure(&mut build(&["--lock", "kimg.lock"]), 2);
+    assert!(story.contains("one lock"), "{story}");
+}
+
+#[test]
 fn a_source_with_another_sha256_is_refused() {
     let Some(path) = kimg_testkit::go_path() else { return };
     let folder = program::folder();
@@ -255,6 +319,168 @@ fn after_a_killed_build_nothing_runs_on_and_the_next_one_starts_anew() {
     program::success(&mut sample(folder.path(), &path));
     let scratch = fs_err::read_dir(folder.path().join("cache/v1/tmp")).unwrap().count();
     assert_eq!(scratch, 0, "what the killed one had begun is still there");
+}
+
+#[test]
+fn preflight_says_from_where_each_program_comes_and_why_one_is_missing() {
+    let Some(real) = kimg_testkit::real() else { return };
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let folder = program::folder();
+    let preflight = |more: &[&str]| {
+        let mut kimg = program::kimg_on(&real, folder.path(), "preflight");
+        kimg.args(["--variant", "kubeadm", "--arch", "arm64", "--arch", "armv7"])
+            .args(more)
+            .env("PATH", &path);
+        kimg
+    };
+    let cells = program::json(&mut preflight(&["--kubernetes", "1.36.1,1.35.3", "--format", "json"]));
+    let cells = cells.as_array().unwrap();
+    assert_eq!(cells.len(), 4);
+    let part = |cell: &Value, name: &str| {
+        cell["programs"].as_array().unwrap().iter().find(|part| part["program"] == name).unwrap().clone()
+    };
+    for cell in cells {
+        let version = cell["kubernetes"].as_str().unwrap();
+        assert_eq!(part(cell, "kubelet")["from"], format!("kubernetes {version}, compiled"));
+        let why = part(cell, "crictl")["why"].as_str().unwrap().to_owned();
+        let gone = version == "v1.36.1" && cell["platform"] == "linux/arm/v7";
+        assert_eq!(why.contains("no crictl for 32-bit ARM from 1.36 on"), gone, "{version}: {why}");
+    }
+    // Without a version the packages' own is meant.
+    let cells = program::json(&mut preflight(&["--format", "json"]));
+    assert!(part(&cells[0], "kubelet")["from"].as_str().unwrap().starts_with("package kubelet-1.20.2-r"));
+    assert_eq!(program::answer(&mut preflight(&["--strict"])).code, 13);
+    let no_compiler = program::answer(preflight(&["--kubernetes", "1.35.3"]).env("PATH", "/nonexistent"));
+    assert_eq!(no_compiler.code, 13, "{}", no_compiler.story);
+    assert!(no_compiler.out.contains("kubernetes v1.35.3 needs zig") || no_compiler.out.contains("needs Go"));
+}
+
+#[test]
+fn versions_are_those_that_upstream_looks_after_beside_what_is_published() {
+    let Some(registry) = kimg_testkit::DockerRegistry::plain() else { return };
+    let folder = program::folder();
+    let upstream = program::folder();
+    for (file, version) in [
+        ("stable", "v1.34.2"),
+        ("stable-1.34", "v1.34.2"),
+        ("stable-1.33", "v1.33.6"),
+        ("stable-1.32", "v1.32.10"),
+    ] {
+        fs_err::write(upstream.path().join(format!("{file}.txt")), version).unwrap();
+    }
+    let server = kimg_testkit::FolderServer::new(upstream.path());
+    let to = format!("{}/acme/kubelet", registry.name());
+    let versions = |more: &[&str]| {
+        let mut kimg = program::kimg_talk(folder.path(), "versions");
+        kimg.args(["--upstream", server.url("").trim_end_matches('/'), "--published", &to]).args(more);
+        kimg
+    };
+    assert_eq!(
+        program::success(&mut versions(&["--new"])),
+        "1.34.2,1.33.6,1.32.10\n",
+        "nothing is there yet"
+    );
+    let mut publish = program::kimg_quick(folder.path(), "publish");
+    publish.arg(&to).args([
+        "--variant",
+        "plain",
+        "--arch",
+        "amd64",
+        "--partial",
+        "-t",
+        "v1.34.2",
+        "-t",
+        "v1.33.5",
+    ]);
+    program::success(&mut publish);
+    assert_eq!(program::success(&mut versions(&["--new"])), "1.33.6,1.32.10\n");
+    let listed = program::json(&mut versions(&["--format", "json"]));
+    assert_eq!(
+        listed[1],
+        serde_json::json!({
+            "minor": "v1.33", "newest": "v1.33.6", "published": "v1.33.5", "new": true
+        })
+    );
+    fs_err::write(upstream.path().join("stable-1.33.txt"), "v1.34.2").unwrap();
+    program::failure(&mut versions(&[]), 10);
+}
+
+#[test]
+fn doctor_lists_what_is_here_and_fails_only_for_what_is_required() {
+    let folder = program::folder();
+    let doctor = |more: &[&str]| {
+        let mut kimg = program::kimg(folder.path());
+        kimg.arg("doctor").args(more).env("PATH", folder.path());
+        kimg
+    };
+    let listed = program::json(&mut doctor(&["--format", "json"]));
+    let zig = listed.as_array().unwrap().iter().find(|tool| tool["name"] == "zig").unwrap();
+    assert_eq!((&zig["path"], &zig["get"]), (&Value::Null, &"pip install ziglang".into()));
+    assert_eq!(program::answer(&mut doctor(&["--require", "zig"])).code, 31);
+    program::failure(&mut doctor(&["--require", "zag"]), 2);
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let found = program::success(doctor(&["--require", "go", "--require", "zig"]).env("PATH", path));
+    assert!(
+        found.lines().any(|line| line.trim_start().starts_with("zig") && line.contains(" 0.")),
+        "{found}"
+    );
+}
+
+/// Kubernetes 1.20.2 of Debian's source package, for all three processors and every variant. Compiled once: the cache that
+/// tests share keeps it.
+#[test]
+#[ignore = "compiles for about a quarter of an hour"]
+fn kubernetes_of_debians_source_runs_on_every_platform() {
+    let Some(real) = kimg_testkit::real() else { return };
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let Some(source) = kimg_testkit::debian_source("kubernetes.tar.gz") else { return };
+    let folder = program::folder();
+    let settings =
+        format!("kubernetes = '1.20.2'\n\n[[go]]\npreset = 'kubernetes'\nsource = '{}'\n", source.display());
+    fs_err::write(folder.path().join("kimg.toml"), settings).unwrap();
+    let mut build = program::kimg_on(&real, folder.path(), "build");
+    let built = program::answer(build.args(["--format", "json"]).env("PATH", &path));
+    assert_eq!(built.code, 0, "{}", built.story);
+    let lines = built.story.lines().filter(|line| line.contains("Compile") || line.contains("Pack"));
+    lines.for_each(|line| println!("{line}"));
+    let report: Value = serde_json::from_str(&built.out).unwrap();
+    let images = report["images"].as_array().unwrap();
+    assert_eq!(images.len(), 18);
+    for image in images {
+        let mb = |size: &str| image[size].as_f64().unwrap() / 1e6;
+        let (variant, platform) = (image["variant"].as_str().unwrap(), image["platform"].as_str().unwrap());
+        println!("{variant:<12} {platform:<13} {:>6.1} / {:>6.1} MB", mb("compressed"), mb("extracted"));
+        let parts = image["contributors"].as_array().unwrap();
+        assert!(
+            !parts.iter().any(|part| part["name"] == "kubernetes"),
+            "a package of Alpine's is in {variant}"
+        );
+    }
+    // Everything loads, symbol by symbol.
+    let mut check = program::kimg_on(&real, folder.path(), "check");
+    let checked = program::answer(check.env("PATH", &path));
+    assert_eq!(checked.code, 0, "{}\n{}", checked.out, checked.story);
+
+    let layout = Layout::open(folder.path().join("out"));
+    let mut indexes = program::indexes(&layout);
+    for (variant, program, arguments, says) in [
+        ("kubeadm", "/usr/bin/kubelet", &["--version"][..], "Kubernetes v1.20.2\n"),
+        ("kubeadm", "/usr/bin/kubeadm", &["version", "-o", "short"], "v1.20.2\n"),
+        ("kube-proxy", "/usr/local/bin/kube-proxy", &["--version"], "Kubernetes v1.20.2\n"),
+    ] {
+        let built = indexes.get_mut(variant).unwrap();
+        for platform in Platform::DEFAULT {
+            let unpacked =
+                folder.path().join(format!("{}-{}", program.rsplit('/').next().unwrap(), platform.short()));
+            let root = kimg_testkit::umoci_unpack(layout.folder(), &built.name, platform, &unpacked);
+            let Some(root) = root else { return };
+            let words: Vec<&str> = std::iter::once(program).chain(arguments.iter().copied()).collect();
+            let Some(output) = root.run(&words, &[]) else { return };
+            assert_eq!(String::from_utf8_lossy(&output.stdout), says, "{program} on {platform}: {output:?}");
+            let size = fs_err::metadata(root.folder().join(program.trim_start_matches('/'))).unwrap().len();
+            println!("{program} {platform}: {:.1} MB", f64::from(u32::try_from(size).unwrap()) / 1e6);
+        }
+    }
 }
 
 /// How many processes work in a folder.

@@ -13,7 +13,7 @@ use serde::Serialize;
 pub struct Tool {
     /// Its name.
     pub name: String,
-    /// What kimg, or who works on it, does with it.
+    /// What kimg does with it, or its tests.
     pub used_for: &'static str,
     /// Where it is; `None`: it is not there.
     pub path: Option<PathBuf>,
@@ -31,55 +31,49 @@ struct Asked {
     get: &'static str,
 }
 
-const ASKED: [Asked; 4] = [
+const ASKED: [Asked; 3] = [
     Asked {
         name: "upx",
         argument: "--version",
-        used_for: "packs programs that are no daemons",
-        get: "apt-get install upx-ucl (Debian 12: from its backports)",
+        used_for: "packs programs",
+        get: "apt-get install upx-ucl (Debian 12: backports)",
     },
     Asked {
         name: "skopeo",
         argument: "--version",
-        used_for: "reads images, as a second opinion",
+        used_for: "reads images (tests)",
         get: "apt-get install skopeo",
     },
     Asked {
         name: "mksquashfs",
         argument: "-version",
-        used_for: "a squashfs, as a second opinion",
+        used_for: "makes a squashfs (tests)",
         get: "apt-get install squashfs-tools",
-    },
-    Asked {
-        name: "cosign",
-        argument: "version",
-        used_for: "verifies signatures, as a second opinion",
-        get: "apt-get install cosign (Debian 13)",
     },
 ];
 
 /// Looks for everything in the search path (`PATH`), and for Go where it is installed beside it.
 pub fn look(search_path: &OsStr) -> Vec<Tool> {
     let Toolchain { go, zig, .. } = Toolchain::find(search_path);
-    let get_go = "apt-get install golang-go (newer: golang-1.NN-go from the backports)";
+    let get_go = "apt-get install golang-go (newer: backports)";
     let mut tools = vec![];
     for go in &go {
         tools.push(Tool {
             name: "go".into(),
-            used_for: "compiles Kubernetes and other Go programs",
+            used_for: "compiles Go programs",
             path: Some(go.path.clone()),
             version: Some(go.text.trim_start_matches("go").to_owned()),
             get: get_go,
         });
     }
     if go.is_empty() {
-        let used_for = "compiles Kubernetes and other Go programs";
+        let used_for = "compiles Go programs";
         tools.push(Tool { name: "go".into(), used_for, path: None, version: None, get: get_go });
     }
     let (path, version) = zig.map(|zig| (zig.path, zig.version)).unzip();
     tools.push(Tool {
         name: "zig".into(),
-        used_for: "compiles and links their C parts, for every platform",
+        used_for: "compiles their C parts",
         path,
         version,
         get: "pip install ziglang",
@@ -89,7 +83,7 @@ pub fn look(search_path: &OsStr) -> Vec<Tool> {
             search_path,
             platform.qemu(),
             "--version",
-            "starts packed programs of other processors, to see that they run",
+            "starts what was packed",
             "apt-get install qemu-user-static",
         ));
     }
@@ -125,7 +119,6 @@ mod tests {
             ("upx 4.2.2\nUCL data compression library 1.03\n", Some("4.2.2")),
             ("qemu-arm version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\n", Some("7.2.22")),
             ("mksquashfs version 4.5.1 (2022/03/17)\n", Some("4.5.1")),
-            ("GitVersion:    v2.5.0\n", Some("2.5.0")),
             ("a program\n", None),
         ] {
             assert_eq!(version_in(said).as_deref(), version, "{said}");

@@ -75,9 +75,14 @@ impl Output {
     }
 
     /// Whether its destination is the name of one file, and not a folder for several.
-    pub(crate) fn is_one_file(&self) -> bool {
-        let extension = self.destination.extension().and_then(|e| e.to_str());
-        self.destination == Path::new("-") || self.form.extension().is_some_and(|e| extension == Some(e))
+    pub fn is_one_file(&self) -> bool {
+        match self.form.extension() {
+            Some(extension) => {
+                let said = self.destination.extension().and_then(|e| e.to_str());
+                self.destination == Path::new("-") || said == Some(extension)
+            }
+            None => self.form != OutputForm::Oci,
+        }
     }
 }
 

@@ -142,7 +142,7 @@ impl Look<'_> {
             sources.extend(mine.iter().filter_map(|own| Some(own.compiled.as_ref()?.source)));
             let program = root.name().rsplit('/').next().unwrap_or_default().to_owned();
             let program = if program == "*" { root.name().to_owned() } else { program };
-            let from = mine.first().map(|own| self.from_own(own)).or_else(|| self.from_package(root));
+            let from = mine.first().map(|own| self.source_of(own)).or_else(|| self.package_of(root));
             let why = from.is_none().then(|| self.why(&program, root, version.as_ref()));
             programs.push(Part { program, from, why });
         }
@@ -157,14 +157,14 @@ impl Look<'_> {
         }
     }
 
-    fn from_own(&self, own: &OwnProgram) -> String {
+    fn source_of(&self, own: &OwnProgram) -> String {
         match &own.compiled {
             Some(compiled) => format!("{}, compiled", self.project.go[compiled.source].recipe.what),
             None => "a program of one's own".to_owned(),
         }
     }
 
-    fn from_package(&self, root: &Root) -> Option<String> {
+    fn package_of(&self, root: &Root) -> Option<String> {
         let wish = match (&root.package, &root.locate) {
             (Some(package), _) => package.clone(),
             (None, Locate::Command(command)) => format!("cmd:{command}"),
@@ -187,7 +187,7 @@ impl Look<'_> {
             let here = gap.platforms.is_empty() || gap.platforms.contains(&self.platform);
             reached && here && gap.programs.iter().any(|name| name == program)
         });
-        let nobody = "no package and no program of one's own has it";
+        let nobody = "nothing has it";
         gap.map_or_else(|| format!("{nobody} ({})", root.reason), |gap| format!("{nobody}; {}", gap.says))
     }
 }

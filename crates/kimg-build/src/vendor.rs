@@ -27,7 +27,21 @@ impl Build<'_> {
             for platform in self.project.platforms.iter().copied() {
                 for own in self.project.programs_for(platform) {
                     let locked = gathered.lock.program(&own.program.name, platform);
-                    let whole = self.project.vendored(&own.program, locked).whole(&reader).await?;
+                    if own.program.location.as_path().is_some_and(Path::is_dir) {
+                        return Err(BuildError::settings_hint(
+                            format!(
+                                "the source of {} is a folder, and only archives are vendored",
+                                own.program.name
+                            ),
+                            "pack it as .tar.gz, and name that in `source`",
+                        ));
+                    }
+                    let program = self.project.vendored(&own.program, locked);
+                    // What is compiled may have been pinned by its first use.
+                    let whole = match own.compiled {
+                        Some(_) => program.whole_or_first(&reader).await?,
+                        None => program.whole(&reader).await?,
+                    };
                     writer.program(&whole)?;
                 }
                 for (name, pem) in platform::key_files(platform, &trusted)? {

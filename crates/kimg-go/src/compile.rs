@@ -225,14 +225,15 @@ fn environment(job: &Job<'_>) -> Result<Vec<(OsString, OsString)>, GoError> {
             what: job.recipe.what.clone(),
             looked: "what was found".into(),
         })?;
-        let path = zig.path.display().to_string();
-        if path.contains(['"', '\'']) {
-            let why = format!("{path} can't be handed to go as a C compiler: there is a quote in it");
-            return Err(GoError::Source { what: job.recipe.what.clone(), why });
+        let mut compiler = vec![zig.path.display().to_string(), "cc".into()];
+        compiler.extend(["-target".into(), job.platform.zig().into()]);
+        if job.platform == Platform::ArmV6 {
+            compiler.push("-mcpu=arm1176jzf_s".into());
         }
-        let cpu = if job.platform == Platform::ArmV6 { " -mcpu=arm1176jzf_s" } else { "" };
+        // `__FILE__` in C parts. Not in CGO_CFLAGS, which go writes into the program.
+        compiler.push(format!("-ffile-prefix-map={}=/source", job.source.folder.path().display()));
         set("CGO_ENABLED", &text("1"));
-        set("CC", &text(&format!("\"{path}\" cc -target {}{cpu}", job.platform.zig())));
+        set("CC", &text(&one_line(&compiler, &job.recipe.what)?));
         set("CGO_CFLAGS", &text("-O2 -g0"));
         // cgo links each package with C in it for a look at its symbols. Unless that is dynamic, zig compiles all of musl
         // for it, which takes longer than the rest of a small program.
@@ -243,6 +244,20 @@ fn environment(job: &Job<'_>) -> Result<Vec<(OsString, OsString)>, GoError> {
         set("CGO_ENABLED", &text("0"));
     }
     Ok(all)
+}
+
+/// A command with its arguments as go takes it in `CC`: quoted only where it has to be, which go before 1.18 did not know.
+fn one_line(words: &[String], what: &str) -> Result<String, GoError> {
+    let quoted = words.iter().map(|word| match word {
+        word if word.contains(['"', '\'']) => {
+            let why =
+                format!("`{word}` can't be handed to go as part of a C compiler: there is a quote in it");
+            Err(GoError::Source { what: what.to_owned(), why })
+        }
+        word if word.contains(char::is_whitespace) => Ok(format!("\"{word}\"")),
+        word => Ok(word.clone()),
+    });
+    Ok(quoted.collect::<Result<Vec<_>, _>>()?.join(" "))
 }
 
 /// What a download of modules is told by the environment.

@@ -296,17 +296,22 @@ fn list(what: &str, root: &Path, below: &Path, lines: &mut Vec<String>) -> Resul
                     format!("the link {} leads out of it, to {}", item.path().display(), target.display());
                 return Err(source(what, &why));
             }
-            lines.push(format!("link {:?} {:?}\n", path, target));
+            lines.push(format!("link {} {}\n", escaped(&path), escaped(&target)));
         } else if kind.is_file() {
             let mut file = fs::File::open(item.path()).map_err(reading())?;
             let runs = file.metadata().map_err(reading())?.permissions().mode() & 0o111 != 0;
             let mut hashing = kimg_core::DigestWriter::new(io::sink());
             io::copy(&mut file, &mut hashing).map_err(reading())?;
             let (_, digest, _) = hashing.finish();
-            lines.push(format!("file {path:?} {runs} {digest}\n"));
+            lines.push(format!("file {} {runs} {digest}\n", escaped(&path)));
         }
     }
     Ok(())
+}
+
+/// A path as one word on one line.
+fn escaped(path: &Path) -> String {
+    path.as_os_str().as_encoded_bytes().escape_ascii().to_string().replace(' ', "\\x20")
 }
 
 /// Whether a link in a folder of the source leads out of the source.

@@ -41,6 +41,14 @@ impl Location {
         matches!(self, Self::Remote(_))
     }
 
+    /// The path, if it is one of this machine.
+    pub fn as_path(&self) -> Option<&Path> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::Remote(_) => None,
+        }
+    }
+
     /// A relative path is taken from this folder on.
     pub fn relative_to(self, folder: &Path) -> Self {
         match self {

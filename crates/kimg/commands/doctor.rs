@@ -31,15 +31,14 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode, Failure> {
             .hint(format!("it knows {}", names.join(", "))));
     }
     let mut table =
-        Table::new(["Program", "Version", "Where", "Used for", "How to get it"].map(Column::left));
+        Table::new(["Program", "Version", "Used for", "Where it is, or how to get it"].map(Column::left));
     for tool in &tools {
         let missing = tool.path.is_none();
         table.row([
             tool.name.clone(),
             tool.version.clone().unwrap_or_else(|| if missing { "missing".into() } else { "?".into() }),
-            tool.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
             tool.used_for.to_owned(),
-            if missing { tool.get.to_owned() } else { String::new() },
+            tool.path.as_ref().map_or_else(|| tool.get.to_owned(), |path| path.display().to_string()),
         ]);
     }
     terminal::print(&table, &tools, args.format)?;

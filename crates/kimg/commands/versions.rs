@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use kimg_build::outdated::KUBERNETES_RELEASES;
 use kimg_build::{network, versions};
+use kimg_core::ErrorClass;
 use kimg_report::{Column, Table};
 use kimg_source::Fetcher;
 use serde_json::json;
@@ -46,7 +47,11 @@ pub(crate) fn run(args: &VersionsArgs) -> Result<ExitCode, Failure> {
     if let Some(typed) = &args.published {
         let reference = reference(typed)?;
         let client = args.talk.client([reference.repository()])?;
-        let tags = wait_for(client.tags(reference.repository()))?;
+        let tags = match wait_for(client.tags(reference.repository())) {
+            // Before the first release there is no such repository.
+            Err(failure) if failure.exit_code() == ErrorClass::Unresolvable.exit_code() => Vec::new(),
+            asked => asked?,
+        };
         let tags: Vec<String> = tags.iter().map(ToString::to_string).collect();
         versions::note_published(&mut minors, tags.iter().map(String::as_str));
     }

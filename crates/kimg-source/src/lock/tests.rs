@@ -127,3 +127,32 @@ fn a_lock_that_forgets_a_pin_is_malformed() {
     fs::write(&path, "version = 9\n").unwrap();
     assert!(matches!(Lock::read(&path), Err(LockError::Version { found: 9, .. })));
 }
+
+#[test]
+fn only_a_lock_with_compiled_programs_has_the_newer_version_and_each_change_of_them_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kimg.lock");
+    let program = |toolchain: Option<&str>, result: &str| LockedProgram {
+        name: "kubelet".into(),
+        platform: Platform::ArmV7,
+        sha256: Digest::of("source"),
+        source: None,
+        toolchain: toolchain.map(str::to_owned),
+        result: toolchain.map(|_| Digest::of(result)),
+    };
+    let with = |program: LockedProgram| Lock { programs: vec![program], ..lock(&[package("a", "1", "a")]) };
+    let plain = with(program(None, ""));
+    assert!(plain.to_text().contains("version = 3\n"));
+    let old = with(program(Some("go1.19.8, zig 0.17.1"), "one"));
+    assert!(old.write(&path).unwrap() && !old.write(&path).unwrap());
+    let read = Lock::read(&path).unwrap().unwrap();
+    assert_eq!((read.version, &read.programs), (4, &old.programs));
+
+    let told = |new: &Lock| old.compare(new).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert!(told(&old).is_empty());
+    let toolchain = told(&with(program(Some("go1.23.5, zig 0.17.1"), "two")));
+    let said = "linux/arm/v7: kubelet was compiled with go1.19.8, zig 0.17.1, found go1.23.5, zig 0.17.1";
+    assert_eq!(toolchain, [said]);
+    let bytes = told(&with(program(Some("go1.19.8, zig 0.17.1"), "two")));
+    assert_eq!(bytes, ["linux/arm/v7: kubelet was compiled into other bytes"]);
+}
