@@ -7,7 +7,7 @@ use kimg_core::variant::{MountKind, MountRule, VersionRange, resolve};
 use kimg_report::{Column, Table};
 use serde_json::json;
 
-use super::PathsArgs;
+use super::args::PathsArgs;
 use crate::args::Format;
 use crate::commands::setting::settings;
 use crate::failure::Failure;
