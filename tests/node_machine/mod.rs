@@ -5,8 +5,10 @@
 pub(crate) mod certificates;
 pub(crate) mod cluster;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kimg_core::Platform;
@@ -93,14 +95,18 @@ const REGISTRY: &str = r#"{"version": "0.1", "log": {"level": "error"}, "http": 
  "storage": {"filesystem": {"rootdirectory": "/var/lib/registry"}}}
 "#;
 
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A machine with containerd and a registry, and images in a folder beside it.
 pub(crate) struct NodeMachine {
     pub(crate) machine: Machine,
     pub(crate) real: Real,
     pub(crate) folder: TempDir,
     pub(crate) certificates: Certificates,
-    /// The last answer of the kubelet.
-    said: std::cell::RefCell<String>,
+    /// The last answer of the kubelet or the API server.
+    said: RefCell<String>,
+    /// Cgroups are those of the real machine: two kubelets at once would have the same.
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl NodeMachine {
@@ -108,10 +114,11 @@ impl NodeMachine {
     pub(crate) fn start() -> Option<Self> {
         let real = kimg_testkit::real()?;
         let (registry, _, _, _) = (tool("docker-registry")?, tool("ctr")?, tool("skopeo")?, tool("curl")?);
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = program::folder();
         let certificates = Certificates::new()?;
         let machine = Machine::start(folder.path(), "node1")?;
-        let mut node = Self { machine, real, folder, certificates, said: Default::default() };
+        let mut node = Self { machine, real, folder, certificates, said: RefCell::default(), _alone: alone };
         let programs = node.runtime();
         node.machine.write("/etc/containerd/config.toml", CONTAINERD);
         node.machine.write("/etc/docker-registry.json", REGISTRY);

@@ -12,7 +12,7 @@
 //! | a compose file | [`compose::file`] |
 //! | the step that brings CNI plugins to the machine | [`cni::copy`] |
 //! | the kubelet's configuration | [`Node::config`] |
-//! | kube-proxy's DaemonSet and what nodes may do when they join | [`manifest::Manifest`] |
+//! | kube-proxy's `DaemonSet` and what nodes may do when they join | [`manifest::Manifest`] |
 //!
 //! What an image expects of its machine is data of its variant: `[[mount]]` and `[[entrypoint]]`. What is here is how
 //! the container engines want it said.
@@ -31,10 +31,12 @@ pub mod oci;
 mod run;
 mod shell;
 pub mod unit;
+mod wish;
 mod yaml;
 
 pub use engine::Engine;
 pub use error::NodeError;
-pub use node::{Choices, JoinWords, Mount, Node, Privilege, Wish};
+pub use node::{Mount, Node, Privilege};
 pub use run::run;
 pub use shell::{Command, Script, Step, Word, quote};
+pub use wish::{Choices, JoinWords, Wish};

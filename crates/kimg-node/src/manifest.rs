@@ -1,4 +1,6 @@
-//! What a cluster needs for such nodes: kube-proxy's DaemonSet, and the rights with which nodes join.
+//! What a cluster needs for such nodes: kube-proxy's `DaemonSet`, and the rights with which nodes join.
+
+use std::fmt::Write as _;
 
 use kimg_core::{KubernetesVersion, Platform};
 
@@ -109,7 +111,7 @@ impl Manifest {
     fn daemon_set(&self) -> String {
         let mut command = String::new();
         for word in self.command.iter().map(String::as_str).chain(["--hostname-override=$(NODE_NAME)"]) {
-            command.push_str(&format!("        - {}\n", scalar(word)));
+            let _ = writeln!(command, "        - {}", scalar(word));
         }
         let mut architectures: Vec<&str> = self.platforms.iter().map(|p| p.oci_architecture()).collect();
         architectures.dedup();

@@ -218,7 +218,7 @@ mod tests {
             // printf(1) would take a leading dash of its first operand for an option only before the format.
             let output = std::process::Command::new("sh").args(["-c", &command.to_shell()]).output().unwrap();
             let said = String::from_utf8(output.stdout).unwrap();
-            prop_assert_eq!(said, words.iter().map(|word| format!("{word}\0")).collect::<String>());
+            prop_assert_eq!(said, words.join("\0") + "\0");
         }
     }
 }

@@ -150,8 +150,8 @@ fn every_endpoint_that_is_named_lies_on_a_mounted_path() {
     for (runtime, version) in Runtime::ALL.into_iter().flat_map(|r| every_minor().map(move |v| (r, v))) {
         let node = node("plain", &version.to_string()[1..], Choices::of(runtime));
         let config = node.config.as_ref().map(|(_, text)| text.clone()).unwrap();
-        let words = node.command().into_iter().rev();
-        let flag = words.filter_map(|word| word.strip_prefix("--container-runtime-endpoint=unix://")).next();
+        let mut words = node.command().into_iter().rev();
+        let flag = words.find_map(|word| word.strip_prefix("--container-runtime-endpoint=unix://"));
         let field = config.lines().find_map(|line| line.strip_prefix("containerRuntimeEndpoint: unix://"));
         // Dockershim needs no name of it.
         let socket = flag.or(field).unwrap_or("/var/run/docker.sock");

@@ -4,6 +4,7 @@
 //! has a loopback and a card that leads nowhere. So a test can do what a person does on a machine, at the very paths and ports that the person
 //! would use, and nothing of it is left when the machine is dropped: its first process ends, and with it all others.
 
+use std::cell::RefCell;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -48,6 +49,7 @@ pub struct Machine {
     /// The first process, as the real machine numbers it.
     init: u32,
     folder: TempDir,
+    daemons: RefCell<Vec<(String, Child)>>,
 }
 
 impl Machine {
@@ -77,7 +79,7 @@ impl Machine {
             .arg(folder.path().join("written"));
         command.arg(name).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.into_parts().0);
         let unshare = command.process_group(0).spawn().expect("unshare can be started");
-        let mut machine = Self { unshare, init: 0, folder };
+        let mut machine = Self { unshare, init: 0, folder, daemons: RefCell::default() };
         let up = machine.within(Duration::from_secs(10), |machine| {
             let children = format!("/proc/{0}/task/{0}/children", machine.unshare.id());
             let first = fs_err::read_to_string(children).ok()?.trim().parse().ok()?;
@@ -138,12 +140,22 @@ impl Machine {
     }
 
     /// Starts a program that stays; what it says goes into a [log](Self::log) of this name. It ends with the machine.
-    pub fn daemon(&self, name: &str, command: &mut Command) -> Child {
+    pub fn daemon(&self, name: &str, command: &mut Command) {
         let log =
             fs_err::File::create(self.folder.path().join(format!("{name}.log"))).expect("the folder is ours");
         let log = log.into_parts().0;
         let again = log.try_clone().expect("a file can be opened twice");
-        command.stdout(log).stderr(again).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+        let child = command.stdout(log).stderr(again).spawn();
+        let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        self.daemons.borrow_mut().push((name.to_owned(), child));
+    }
+
+    /// Waits until a daemon has ended by itself, and says whether that was a success.
+    pub fn ended_well(&self, name: &str) -> bool {
+        let mut daemons = self.daemons.borrow_mut();
+        let daemon = daemons.iter_mut().find(|(there, _)| there == name);
+        let (_, child) = daemon.unwrap_or_else(|| panic!("there is no daemon {name}"));
+        child.wait().expect("it is a child of this process").success()
     }
 
     /// What a daemon said so far.
@@ -171,6 +183,9 @@ impl Drop for Machine {
         // The kernel ends every process of the namespaces with the first one, and their mounts with the last.
         let _ = self.unshare.kill();
         let _ = self.unshare.wait();
+        for (_, mut child) in self.daemons.take() {
+            let _ = child.wait();
+        }
         std::thread::sleep(Duration::from_millis(300));
         remove_cgroups();
     }
@@ -182,7 +197,7 @@ fn remove_cgroups() {
     let mut roots = vec![PathBuf::from("/sys/fs/cgroup")];
     roots.extend(controllers.flatten().map(|entry| entry.path()));
     for root in roots {
-        for name in ["kubeletd", "kubeletd-join", "k8s.io", "kubepods", "kubelet"] {
+        for name in ["kubeletd", "kubeletd-join", "k8s.io"] {
             remove_tree(&root.join(name));
         }
     }

@@ -7,7 +7,7 @@ use kimg_core::variant::{MountKind, MountRule, VersionRange, resolve};
 use kimg_report::{Column, Table};
 use serde_json::json;
 
-use super::PathsArgs;
+use super::args::PathsArgs;
 use crate::args::Format;
 use crate::commands::setting::settings;
 use crate::failure::Failure;
@@ -33,15 +33,16 @@ pub(super) fn run(args: &PathsArgs) -> Result<ExitCode, Failure> {
             }
         }
     }
-    let most = found.iter().map(|(_, variants)| variants.len()).max().unwrap_or(0);
+    // Names come in their order: the first that has a path is the one that says it, and the others extend it.
+    let first = found.first().and_then(|(_, variants)| variants.first());
     let mut table =
         Table::new([Column::left("Path"), Column::left("How"), Column::left("When"), Column::left("Why")]);
     let mut data = Vec::new();
     for (rule, variants) in &found {
-        let every = variants.len() == most;
+        let of = variants.first().filter(|name| Some(*name) != first);
         let path =
             if args.format == Format::Markdown { format!("`{}`", rule.path) } else { rule.path.clone() };
-        table.row(vec![path, how(rule), when(rule, variants, every), rule.reason.clone()]);
+        table.row(vec![path, how(rule), when(rule, of), rule.reason.clone()]);
         data.push(json!({
             "path": rule.path, "kind": rule.kind, "shared": rule.shared, "read_only": rule.read_only,
             "optional": rule.optional, "runtime": rule.runtime, "cgroup_driver": rule.cgroup_driver,
@@ -65,11 +66,9 @@ fn how(rule: &MountRule) -> String {
     words.join(", ")
 }
 
-fn when(rule: &MountRule, variants: &[String], every: bool) -> String {
+fn when(rule: &MountRule, of: Option<&String>) -> String {
     let mut words = Vec::new();
-    if !every {
-        words.push(variants.join(", "));
-    }
+    words.extend(of.map(|variant| format!("{variant} and what extends it")));
     words.extend(rule.runtime.map(|runtime| runtime.to_string()));
     words.extend(rule.cgroup_driver.map(|driver| format!("cgroup driver {driver}")));
     let VersionRange { since, before } = &rule.range;
