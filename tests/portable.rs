@@ -34,7 +34,7 @@ fn manifest(root: &Path) -> BTreeMap<String, String> {
         } else if found.is_symlink() {
             format!("link to {}", fs_err::read_link(&path).unwrap().display())
         } else {
-            Digest::of(&fs_err::read(&path).unwrap()).to_string()
+            Digest::of(fs_err::read(&path).unwrap()).to_string()
         };
         let name = path.strip_prefix(root).unwrap().display().to_string();
         let mode = if found.is_symlink() { 0o777 } else { found.mode() & 0o7777 };
@@ -82,7 +82,7 @@ fn an_image_an_archive_and_a_portable_service_hold_the_same_files() {
         (Platform::ArmV7, "tar/kubelet_1.20.2-portable_armv7.tar", "raw/kubelet_1.20.2_arm.raw"),
     ] {
         for name in [tar_name, raw_name] {
-            let digest = Digest::of(&fs_err::read(here(name)).unwrap());
+            let digest = Digest::of(fs_err::read(here(name)).unwrap());
             assert!(said.contains(&format!("{name}@{digest}\n")), "{name}\n{said}");
         }
         let unpacked = here(&format!("{}-tar", platform.short()));
@@ -390,6 +390,8 @@ fn another_user_umask_folder_and_number_of_threads_give_the_same_files() {
         &outputs[0],
         "-o",
         &outputs[1],
+        "-o",
+        &outputs[2],
     ];
     let here = program::folder();
     let mut first = program::kimg(here.path());
