@@ -129,15 +129,13 @@ pub(crate) fn file_set(image: &Selected) -> Entries {
 fn file_name(build: &Build<'_>, form: OutputForm, image: &Selected) -> String {
     let variant = &build.project.variants[image.variant];
     let sample = if build.project.is_sample() { "-sample" } else { "" };
-    let (version, architecture) = match (form, &variant.portable) {
-        (OutputForm::Portable(_), Some(portable)) => {
-            (file_version(portable, &image.version), systemd_architecture(image.platform))
-        }
-        _ => {
-            let version = image.version.to_string().trim_start_matches('v').to_owned();
-            let suffix = variant.tag_suffix.iter().fold(version, |name, suffix| format!("{name}-{suffix}"));
-            (suffix, image.platform.short())
-        }
+    let (version, architecture) = if let (OutputForm::Portable(_), Some(portable)) = (form, &variant.portable)
+    {
+        (file_version(portable, &image.version), systemd_architecture(image.platform))
+    } else {
+        let version = image.version.to_string().trim_start_matches('v').to_owned();
+        let suffix = variant.tag_suffix.iter().fold(version, |name, suffix| format!("{name}-{suffix}"));
+        (suffix, image.platform.short())
     };
     let extension = form.extension().unwrap_or_default();
     format!("{}_{version}{sample}_{architecture}.{extension}", variant.image)

@@ -6,11 +6,11 @@
 //! ```
 
 use std::error::Error;
-use std::fs::File;
 use std::io::{Cursor, Read};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use fs_err::File;
 use kimg_core::{Content, Entry, ImagePath, Origin, Platform};
 use kimg_rootfs::{Entries, squashfs};
 
@@ -39,7 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         make.arg("-").arg(&image).args(["-tar", "-quiet", "-no-progress"]).args(words);
         make.args(if words[1] == "xz" { filter } else { &[] }).args(["-b", "1M"]);
         let start = Instant::now();
-        let done = make.stdin(File::open(&archive)?).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        let done = make
+            .stdin(File::open(&archive)?.into_file())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
         let bytes = if done.success() { image.metadata()?.len() } else { 0 };
         println!("mksquashfs {}: {bytes} bytes, {:.1} s", words.join(" "), start.elapsed().as_secs_f64());
     }

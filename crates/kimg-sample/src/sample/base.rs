@@ -83,6 +83,8 @@ pub(super) fn packages(maker: Maker) -> Vec<SamplePackage> {
             .package("coreutils", "9.8-r1", "coreutils")
             .program("usr/bin/du", &[])
             .program("usr/bin/nice", &[])
+            .program("bin/cp", &[])
+            .program("bin/ln", &[])
             .program("bin/uname", &[]),
         maker.package("findutils", "4.10.0-r0", "findutils").program("usr/bin/find", &[]),
     ];
