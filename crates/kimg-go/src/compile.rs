@@ -67,11 +67,7 @@ impl Compiled {
 /// The compiler says no or takes too long, or the disk is full; the log is then where the job says. A recipe with C
 /// in it and no zig.
 pub fn compile(job: &Job<'_>) -> Result<Compiled, GoError> {
-    let Job { recipe, facts, work, .. } = job;
-    let needs_modules = matches!(recipe.layout, Layout::Modules) && facts.requires && !facts.vendored;
-    if needs_modules && recipe.modules == Modules::Vendored {
-        return Err(GoError::NotVendored { what: recipe.what.clone() });
-    }
+    let Job { recipe, work, .. } = job;
     for folder in ["home", "tmp"] {
         let folder = work.join(folder);
         fs::create_dir_all(&folder).map_err(GoError::disk("making a work folder"))?;
@@ -112,6 +108,7 @@ fn one_build(job: &Job<'_>, command: &mut Process, limit: Duration) -> Result<()
         Some(_) if last.iter().any(|line| says_full(line)) => {
             Err(GoError::DiskFull { what, platform, folder: job.work.to_owned() })
         }
+        Some(_) if last.iter().any(|line| line.contains(NOT_FETCHED)) => Err(GoError::NotVendored { what }),
         Some(status) => Err(GoError::Failed {
             what,
             platform,
@@ -121,6 +118,9 @@ fn one_build(job: &Job<'_>, command: &mut Process, limit: Duration) -> Result<()
         }),
     }
 }
+
+/// What go says of a module that it would have to fetch.
+const NOT_FETCHED: &str = "module lookup disabled by GOPROXY=off";
 
 /// As the kernel's word for it comes out of go, and zig's own.
 fn says_full(line: &str) -> bool {
