@@ -145,9 +145,8 @@ fn arguments(job: &Job<'_>, commands: &[Command], target: &Path) -> Vec<String> 
         arguments.push(format!("-tags={}", tags.join(",")));
     }
     let mut flags = vec!["-s".to_owned(), "-w".to_owned(), "-buildid=".to_owned()];
-    let module = job.facts.module.as_deref().unwrap_or_default();
     for (name, value) in &job.recipe.variables {
-        flags.push(format!("-X '{}={value}'", name.replace("{module}", module)));
+        flags.extend(names_of(job, name).iter().map(|name| format!("-X '{name}={value}'")));
     }
     if *cgo {
         // What is said last wins: zig links musl statically unless it is told otherwise.
@@ -164,6 +163,18 @@ fn arguments(job: &Job<'_>, commands: &[Command], target: &Path) -> Vec<String> 
         package => format!("./{package}"),
     }));
     arguments
+}
+
+/// The names that the linker knows a variable by: in a `GOPATH`, what is vendored has its folder in its name. One that is
+/// not there is passed over by the linker.
+fn names_of(job: &Job<'_>, name: &str) -> Vec<String> {
+    let module = job.facts.module.as_deref().unwrap_or_default();
+    let mut names = vec![name.replace("{module}", module)];
+    if let Layout::Gopath(import) = &job.recipe.layout {
+        let import = import.as_deref().unwrap_or(module);
+        names.push(format!("{import}/vendor/{}", names[0]));
+    }
+    names
 }
 
 fn environment(job: &Job<'_>) -> Result<Vec<(OsString, OsString)>, GoError> {
