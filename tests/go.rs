@@ -214,6 +214,13 @@ fn several_versions_in_one_run_share_what_is_equal_and_have_a_lock_each() {
         let Some(output) = root.run(&["/usr/bin/kubelet", "--version"], &[]) else { return };
         assert_eq!(String::from_utf8_lossy(&output.stdout), says);
     }
+    // The size matrix groups them, the newest first.
+    let mut matrix = program::kimg(folder.path());
+    let matrix = program::success(matrix.args(["matrix", "--format", "csv"]));
+    let tags = ["v1.34.2-sample", "v1.34.2-kubeadm-sample", "v1.33.6-sample", "v1.33.6-kubeadm-sample"];
+    let places: Vec<_> = tags.iter().map(|tag| matrix.find(&format!("kubelet:{tag}"))).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{matrix}");
+
     // The same again: nothing is compiled. An archive holds only one of them.
     assert!(program::answer(&mut build(&[])).story.contains("compiled before with go1."));
     let story = program::failure(&mut build(&["-o", "type=oci-archive,dest=x.tar"]), 2);
@@ -381,18 +388,11 @@ fn versions_are_those_that_upstream_looks_after_beside_what_is_published() {
         "nothing is there yet"
     );
     let mut publish = program::kimg_quick(folder.path(), "publish");
-    publish.arg(&to).args([
-        "--variant",
-        "plain",
-        "--arch",
-        "amd64",
-        "--partial",
-        "-t",
-        "v1.34.2",
-        "-t",
-        "v1.33.5",
-    ]);
-    program::success(&mut publish);
+    program::success(publish.arg(&to).args(["--variant", "plain", "--arch", "amd64", "--partial"]));
+    for tag in ["v1.34.2", "v1.33.5"] {
+        let mut copy = program::kimg_talk(folder.path(), "copy");
+        program::success(copy.args([format!("{to}:v1.34.2-sample"), format!("{to}:{tag}")]));
+    }
     assert_eq!(program::success(&mut versions(&["--new"])), "1.33.6,1.32.10\n");
     let listed = program::json(&mut versions(&["--format", "json"]));
     assert_eq!(

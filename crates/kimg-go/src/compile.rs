@@ -67,11 +67,7 @@ impl Compiled {
 /// The compiler says no or takes too long, or the disk is full; the log is then where the job says. A recipe with C
 /// in it and no zig.
 pub fn compile(job: &Job<'_>) -> Result<Compiled, GoError> {
-    let Job { recipe, facts, work, .. } = job;
-    let needs_modules = matches!(recipe.layout, Layout::Modules) && facts.requires && !facts.vendored;
-    if needs_modules && recipe.modules == Modules::Vendored {
-        return Err(GoError::NotVendored { what: recipe.what.clone() });
-    }
+    let Job { recipe, work, .. } = job;
     for folder in ["home", "tmp"] {
         let folder = work.join(folder);
         fs::create_dir_all(&folder).map_err(GoError::disk("making a work folder"))?;
@@ -112,6 +108,7 @@ fn one_build(job: &Job<'_>, command: &mut Process, limit: Duration) -> Result<()
         Some(_) if last.iter().any(|line| says_full(line)) => {
             Err(GoError::DiskFull { what, platform, folder: job.work.to_owned() })
         }
+        Some(_) if last.iter().any(|line| line.contains(NOT_FETCHED)) => Err(GoError::NotVendored { what }),
         Some(status) => Err(GoError::Failed {
             what,
             platform,
@@ -121,6 +118,9 @@ fn one_build(job: &Job<'_>, command: &mut Process, limit: Duration) -> Result<()
         }),
     }
 }
+
+/// What go says of a module that it would have to fetch.
+const NOT_FETCHED: &str = "module lookup disabled by GOPROXY=off";
 
 /// As the kernel's word for it comes out of go, and zig's own.
 fn says_full(line: &str) -> bool {
@@ -145,9 +145,8 @@ fn arguments(job: &Job<'_>, commands: &[Command], target: &Path) -> Vec<String> 
         arguments.push(format!("-tags={}", tags.join(",")));
     }
     let mut flags = vec!["-s".to_owned(), "-w".to_owned(), "-buildid=".to_owned()];
-    let module = job.facts.module.as_deref().unwrap_or_default();
     for (name, value) in &job.recipe.variables {
-        flags.push(format!("-X '{}={value}'", name.replace("{module}", module)));
+        flags.extend(names_of(job, name).iter().map(|name| format!("-X '{name}={value}'")));
     }
     if *cgo {
         // What is said last wins: zig links musl statically unless it is told otherwise.
@@ -164,6 +163,18 @@ fn arguments(job: &Job<'_>, commands: &[Command], target: &Path) -> Vec<String> 
         package => format!("./{package}"),
     }));
     arguments
+}
+
+/// The names that the linker knows a variable by: in a `GOPATH`, what is vendored has its folder in its name. One that is
+/// not there is passed over by the linker.
+fn names_of(job: &Job<'_>, name: &str) -> Vec<String> {
+    let module = job.facts.module.as_deref().unwrap_or_default();
+    let mut names = vec![name.replace("{module}", module)];
+    if let Layout::Gopath(import) = &job.recipe.layout {
+        let import = import.as_deref().unwrap_or(module);
+        names.push(format!("{import}/vendor/{}", names[0]));
+    }
+    names
 }
 
 fn environment(job: &Job<'_>) -> Result<Vec<(OsString, OsString)>, GoError> {

@@ -50,7 +50,7 @@ pub enum GoError {
         why: String,
     },
     /// A source whose dependencies are somewhere else.
-    #[error("the source of {what} has no vendor folder, and nothing may be downloaded")]
+    #[error("the source of {what} does not hold all that it needs, and nothing may be downloaded")]
     NotVendored {
         /// What is to be compiled.
         what: String,

@@ -44,8 +44,6 @@ pub struct Facts {
     pub upstream: Option<String>,
     /// Whether everything it needs lies in its `vendor/`.
     pub vendored: bool,
-    /// Whether it needs anything at all.
-    pub requires: bool,
     /// Whether it is a workspace (`go.work`).
     pub workspace: bool,
 }
@@ -240,7 +238,6 @@ impl Texts {
             needed: needs.max_by(|a, b| a.version.cmp(&b.version)),
             upstream: upstream.as_ref().map(|text| text.trim().to_owned()),
             vendored: vendored.is_some(),
-            requires: text.lines().any(|line| line.trim_start().starts_with("require")),
             workspace: work.is_some(),
         }
     }

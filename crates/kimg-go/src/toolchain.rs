@@ -74,6 +74,16 @@ impl Toolchain {
         Self { go, zig, looked: shown.join(", ") }
     }
 
+    /// The Go of this name (`go1.19.8`), if it is here and new enough for a source; else the first that is.
+    ///
+    /// # Errors
+    /// As [`Toolchain::go_for`].
+    pub fn go_like(&self, text: &str, what: &str, needed: Option<&Needed>) -> Result<&Go, GoError> {
+        let same =
+            self.go.iter().find(|go| go.text == text && needed.is_none_or(|it| go.version >= it.version));
+        same.map_or_else(|| self.go_for(what, needed), Ok)
+    }
+
     /// The first Go that is new enough for a source.
     ///
     /// # Errors
@@ -207,6 +217,11 @@ mod tests {
         let found = Toolchain::find_in(&path, &[new.path().to_owned()]);
         assert_eq!(found.go.len(), 2, "{found:?}");
         assert_eq!(found.go_for("x", None).unwrap().version, GoVersion::new(1, 19, 8));
+        assert_eq!(
+            found.go_like("go1.24.1 X:boringcrypto", "x", None).unwrap().version,
+            GoVersion::new(1, 24, 1)
+        );
+        assert_eq!(found.go_like("go1.2", "x", None).unwrap().version, GoVersion::new(1, 19, 8));
         let needed = |version| Needed { version, says: "go.mod".into() };
         let taken = found.go_for("x", Some(&needed(GoVersion::new(1, 22, 0)))).unwrap();
         assert_eq!(taken.text, "go1.24.1 X:boringcrypto");

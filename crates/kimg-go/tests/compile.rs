@@ -136,6 +136,9 @@ fn a_source_that_needs_modules_is_not_compiled_without_being_asked_to_download_t
     let source = source(folder.path(), MAIN);
     let needs = "module example.org/hello\n\ngo 1.15\n\nrequire example.org/other v1.0.0\n";
     fs_err::write(folder.path().join("go.mod"), needs).unwrap();
+    let hash = "h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+    let sums = format!("example.org/other v1.0.0 {hash}\nexample.org/other v1.0.0/go.mod {hash}\n");
+    fs_err::write(folder.path().join("go.sum"), sums).unwrap();
     let work = tempdir().unwrap();
     let error = build(&recipe(), &source, Platform::Amd64, work.path(), MINUTES).unwrap_err();
     assert!(matches!(error, GoError::NotVendored { .. }), "{error}");

@@ -152,10 +152,13 @@ impl Run<'_> {
         unpacked: &mut Option<Unpacked>,
     ) -> Result<Vec<Gathered>, BuildError> {
         let Work { source, digest, platform, .. } = *work;
-        let tools = self.tools(work);
         let locked = |own: &OwnProgram| {
             self.locked?.programs.iter().find(|it| it.name == own.program.name && it.platform == platform)
         };
+        // Of several compilers the locked one is taken, unless newer inputs are asked for.
+        let keeps = matches!(self.lock_use, LockUse::Follow(_) | LockUse::Locked(_));
+        let before = programs.iter().find_map(|own| locked(own)?.toolchain.clone()).filter(|_| keeps);
+        let tools = self.tools(work, before.as_deref());
         let named = match &tools {
             Ok((go, zig)) => name_of(go, *zig),
             // What another machine compiled may lie in the cache though there is no compiler here.
@@ -233,9 +236,10 @@ impl Run<'_> {
     }
 
     /// The compilers for a source.
-    fn tools(&self, work: &Work<'_>) -> Result<(&Go, Option<&Zig>), GoError> {
+    fn tools(&self, work: &Work<'_>, before: Option<&str>) -> Result<(&Go, Option<&Zig>), GoError> {
         let recipe = &work.source.recipe;
-        let go = self.toolchain.go_for(&recipe.what, work.facts.needed.as_ref())?;
+        let like = before.and_then(|before| before.split(", ").next()).unwrap_or_default();
+        let go = self.toolchain.go_like(like, &recipe.what, work.facts.needed.as_ref())?;
         let zig = recipe.cgo.then(|| self.toolchain.zig_for(&recipe.what)).transpose()?;
         Ok((go, zig))
     }

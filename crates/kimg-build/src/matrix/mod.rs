@@ -7,10 +7,11 @@ pub mod measure;
 mod owners;
 mod source;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use kimg_core::{Digest, Platform};
+use kimg_core::{Digest, KubernetesVersion, Platform};
 use kimg_report::{EntryLayer, MatrixEntry, SizeMatrix};
 use rayon::prelude::*;
 
@@ -86,12 +87,24 @@ fn of_images(
         entries.push(entry(image, extracted.unwrap_or_default()));
         owners::note(image, &mut measured);
     }
-    entries.sort_by_key(|e| (place(&e.variant), e.variant.clone(), e.tag.clone(), e.platform));
+    // Grouped by version, the newest first: for people look for theirs, and then for the variant.
+    entries.sort_by_key(|e| {
+        let version = version_in(&e.tag).filter(|_| place(&e.variant) < BUILT_IN.len());
+        (Reverse(version), place(&e.variant), e.variant.clone(), e.tag.clone(), e.platform)
+    });
     let layers = match depth {
         Depth::Sizes => BTreeMap::new(),
         Depth::Files => measured.into_iter().map(|(digest, layer)| (digest, layer.sizes)).collect(),
     };
     Ok(SizeMatrix { entries, layers, ..SizeMatrix::default() })
+}
+
+/// The version of Kubernetes that a tag of kimg's begins with: `kubelet:v1.34.2-cni-alpine3.22`.
+fn version_in(tag: &str) -> Option<KubernetesVersion> {
+    let (_, tag) = tag.rsplit_once(':')?;
+    let version =
+        tag.split('-').next().filter(|word| word.starts_with('v') && word.matches('.').count() == 2)?;
+    version.parse().ok()
 }
 
 /// The matrices of several sources as one. Where two have another image of the same name, tag and platform, the tag

@@ -46,7 +46,7 @@ fn an_archive_says_the_same_of_itself_with_a_folder_around_it_and_without() {
     let needed = Needed { version: GoVersion::new(1, 22, 3), says: "its go.mod".into() };
     assert_eq!(facts.needed, Some(needed));
     assert_eq!(facts.upstream.as_deref(), Some("1.22.5"));
-    assert!(facts.vendored && facts.requires && !facts.workspace);
+    assert!(facts.vendored && !facts.workspace);
     // As the cache keeps it.
     let kept = serde_json::to_string(&facts).unwrap();
     assert_eq!(serde_json::from_str::<Facts>(&kept).unwrap(), facts);
@@ -59,7 +59,7 @@ fn a_workspace_needs_what_it_says_or_what_its_module_says_whichever_is_newer() {
     let facts = Source::Archive(source).facts("k").unwrap();
     let needed = Needed { version: GoVersion::new(1, 22, 4), says: "its go.work".into() };
     assert_eq!(facts.needed, Some(needed));
-    assert!(facts.workspace && !facts.requires);
+    assert!(facts.workspace && !facts.vendored);
 }
 
 #[test]
