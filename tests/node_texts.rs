@@ -92,6 +92,14 @@ fn a_shell_gives_each_program_the_words_that_were_meant() {
 }
 
 #[test]
+fn a_portable_service_is_not_started_in_a_container() {
+    let folder = program::folder();
+    let words = ["node", "run", "--variant", "portable", "--kubernetes", "1.34.2"];
+    let said = program::failure(program::kimg(folder.path()).args(words), 2);
+    assert!(said.contains("run by systemd") && said.contains("portablectl"), "{said}");
+}
+
+#[test]
 fn a_configuration_that_is_there_stays() {
     let folder = program::folder();
     let Some(machine) = Machine::start(folder.path(), "node1") else { return };

@@ -90,6 +90,10 @@ fn node(args: &MachineArgs, join: Option<JoinWords>) -> Result<Node, Failure> {
         Some(name) => &resolve(name, &known.written).map_err(kimg_build::BuildError::from)?,
         None => named.variant(&variants, if join.is_some() { "kubeadm" } else { "plain" }),
     };
+    if variant.portable.is_some() {
+        return Err(Failure::usage(format!("`{}` is run by systemd, and not in a container", variant.name))
+            .hint("portablectl attaches what `kimg build -o type=portable,dest=images` makes of it"));
+    }
     let version = named.version(args.image.kubernetes.as_ref())?;
     let image =
         args.image.image.clone().unwrap_or_else(|| name::of(variant, &version, settings.publish.as_deref()));
