@@ -103,6 +103,18 @@ fn kube_proxy_and_the_rights_of_nodes() {
 }
 
 #[test]
+fn a_portable_kubelet_is_told_its_runtime_once() {
+    let portable = resolved("portable");
+    for version in every_minor() {
+        let words = portable.entrypoint_for(&version);
+        let count = |flag: &str| words.iter().filter(|word| word.split('=').next() == Some(flag)).count();
+        assert_eq!(count("--container-runtime-endpoint"), 1, "{version}: {words:?}");
+        assert_eq!(count("--container-runtime"), usize::from(version.minor() < 27), "{version}: {words:?}");
+        assert_eq!(count("--network-plugin"), usize::from(version.minor() < 24), "{version}: {words:?}");
+    }
+}
+
+#[test]
 fn flags_come_and_go_with_the_version() {
     for (name, runtime) in NODES.iter().flat_map(|name| Runtime::ALL.map(|runtime| (*name, runtime))) {
         for version in every_minor() {
