@@ -9,13 +9,15 @@ use kimg_core::{KubernetesVersion, Platform, Variant, variant};
 use kimg_node::manifest::{Manifest, ProxyMode};
 use kimg_node::{Choices, Engine, JoinWords, Node, Wish, cni, compose, oci, run, unit};
 
-const WRITTEN: [&str; 6] = [
+const WRITTEN: [&str; 8] = [
     include_str!("../../../variants/plain.toml"),
     include_str!("../../../variants/flannel.toml"),
     include_str!("../../../variants/cni.toml"),
     include_str!("../../../variants/kubeadm.toml"),
     include_str!("../../../variants/kubeadm-cni.toml"),
     include_str!("../../../variants/kube-proxy.toml"),
+    include_str!("../../../variants/portable-base.toml"),
+    include_str!("../../../variants/portable.toml"),
 ];
 
 const NODES: [&str; 5] = ["plain", "flannel", "cni", "kubeadm", "kubeadm-cni"];
