@@ -7,7 +7,7 @@ use kimg_apk::KeyRing;
 use kimg_core::{Digest, Platform};
 use kimg_source::lock::{Lock, LockedIndex};
 use kimg_source::repository::{FetchedIndex, Reader, RolledBack, Seen};
-use kimg_source::{Location, Repository, SourceError, keys};
+use kimg_source::{Location, Repository, keys};
 use tokio::task::JoinSet;
 
 use crate::error::BuildError;
@@ -66,10 +66,7 @@ pub(crate) async fn open(
         let ring = ring(platform, &trusted)?;
         for (number, repository) in repositories.iter().cloned().enumerate() {
             let (ring, reader) = (ring.clone(), reader.clone());
-            tasks.spawn(async move {
-                let index = repository.index(platform, &ring, &reader).await?;
-                Ok::<_, SourceError>((platform, number, index))
-            });
+            tasks.spawn(async move { (platform, number, repository.index(platform, &ring, &reader).await) });
         }
         let inputs = PlatformInputs {
             keys: ring,
@@ -80,13 +77,15 @@ pub(crate) async fn open(
         };
         platforms.insert(platform, inputs);
     }
+    // Of several that fail the first is told, whichever of them fails sooner.
     let mut read = BTreeMap::new();
     while let Some(joined) = tasks.join_next().await {
         let (platform, number, index) =
-            joined.map_err(std::io::Error::other).map_err(BuildError::disk("reading indexes"))??;
+            joined.map_err(std::io::Error::other).map_err(BuildError::disk("reading indexes"))?;
         read.insert((platform, number), index);
     }
-    for ((platform, number), FetchedIndex { index, digest, from, rolled_back, .. }) in read {
+    for ((platform, number), index) in read {
+        let FetchedIndex { index, digest, from, rolled_back, .. } = index?;
         let Some(inputs) = platforms.get_mut(&platform) else { continue };
         let repository = &repositories[number];
         if let Some(back) = rolled_back {
