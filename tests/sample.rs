@@ -38,7 +38,8 @@ fn the_samples_programs_start() {
         ("plain", &["/usr/bin/kubelet"][..]),
         ("cni", &["/usr/bin/kubelet", "/opt/cni/bin/bridge", "/opt/cni/bin/portmap"]),
         ("kubeadm", &["kubeadm", "mount"]),
-        ("kube-proxy", &["/usr/local/bin/kube-proxy", "iptables"]),
+        // What comes first on the path is a script, which an emulator alone can't start.
+        ("kube-proxy", &["/usr/local/bin/kube-proxy", "/usr/sbin/iptables"]),
     ] {
         let name = &program::indexes(&layout)[variant].name;
         for platform in Platform::DEFAULT {
