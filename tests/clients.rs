@@ -135,16 +135,16 @@ fn containerd(folder: &Path) -> Option<Pull> {
     let (program, _) = (tool("containerd")?, tool("ctr")?);
     fs_err::create_dir_all(folder).unwrap();
     let sockets = kimg_testkit::tempdir().unwrap();
-    let at = |name: &str| folder.join(name).display().to_string();
+    let at = |folder: &Path, name: &str| folder.join(name).display().to_string();
     // What needs more than this machine may have, and what is not needed to pull.
     let others = ["grpc.v1.cri", "snapshotter.v1.btrfs", "snapshotter.v1.zfs", "snapshotter.v1.devmapper"];
     let others = others.map(|name| format!("\"io.containerd.{name}\"")).join(", ");
     let config = format!(
         "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [{others}]\n[grpc]\naddress = {:?}\n[ttrpc]\naddress = {:?}\n",
-        at("root"),
-        at("state"),
-        sockets.path().join("grpc"),
-        sockets.path().join("ttrpc"),
+        at(folder, "root"),
+        at(folder, "state"),
+        at(sockets.path(), "grpc"),
+        at(sockets.path(), "ttrpc"),
     );
     fs_err::write(folder.join("config.toml"), config).unwrap();
     let log = fs_err::File::create(folder.join("log")).unwrap();
