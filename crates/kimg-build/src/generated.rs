@@ -2,6 +2,7 @@
 
 use kimg_core::variant::Portable;
 use kimg_core::{Content, Entry, FileTree, ImagePath, KubernetesVersion, Origin, Variant};
+use kimg_node::unit::quote;
 
 use crate::select::Placed;
 
@@ -61,23 +62,12 @@ fn place(tree: &FileTree, path: &ImagePath) -> ImagePath {
 
 /// Puts what follows from the version into a text.
 fn fill(text: &str, variant: &Variant, version: &KubernetesVersion) -> String {
-    let entrypoint =
-        || variant.entrypoint_for(version).iter().map(|word| unit_word(word)).collect::<Vec<_>>();
+    let entrypoint = || variant.entrypoint_for(version).iter().map(|word| quote(word)).collect::<Vec<_>>();
     let mut text = text.replace("@version@", &version.to_string());
     if text.contains("@entrypoint@") {
         text = text.replace("@entrypoint@", &entrypoint().join(" "));
     }
     text
-}
-
-/// A word of a command line as units have it (systemd.service(5), "Command lines"; systemd.unit(5), "Specifiers").
-fn unit_word(word: &str) -> String {
-    let escaped = word.replace('%', "%%").replace('$', "$$");
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%$+".contains(c);
-    if !escaped.is_empty() && escaped.chars().all(plain) {
-        return escaped;
-    }
-    format!("\"{}\"", escaped.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
 /// `os-release` of an image that is made of Alpine's packages.
@@ -118,14 +108,11 @@ mod tests {
 
     #[test]
     fn words_of_units_lose_their_meaning_for_systemd() {
-        assert_eq!(
-            unit_word("--config=/var/lib/kubelet/config.yaml"),
-            "--config=/var/lib/kubelet/config.yaml"
-        );
-        assert_eq!(unit_word("100%"), "100%%");
-        assert_eq!(unit_word("$HOME"), "$$HOME");
-        assert_eq!(unit_word(r#"a "b" \c"#), r#""a \"b\" \\c""#);
-        assert_eq!(unit_word(""), "\"\"");
+        assert_eq!(quote("--config=/var/lib/kubelet/config.yaml"), "--config=/var/lib/kubelet/config.yaml");
+        assert_eq!(quote("100%"), "100%%");
+        assert_eq!(quote("$HOME"), "$$HOME");
+        assert_eq!(quote(r#"a "b" \c"#), r#""a \"b\" \\c""#);
+        assert_eq!(quote(""), "\"\"");
     }
 
     #[test]

@@ -106,8 +106,9 @@ fn exec(text: &mut String, key: &str, command: &Command) {
     let _ = writeln!(text, "{key}{}", folded(&words, " \\\n  "));
 }
 
-/// A word of a command line in a unit: `%` and `$` are doubled, and what else is no plain character stands in quotes.
-fn quote(word: &str) -> String {
+/// A word of a command line in a unit: `%` and `$` are doubled, and what else is no plain character stands in quotes
+/// (systemd.service(5), "Command lines"; systemd.unit(5), "Specifiers").
+pub fn quote(word: &str) -> String {
     let doubled = word.replace('%', "%%").replace('$', "$$");
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%$+{}".contains(c);
     if !word.is_empty() && doubled.chars().all(plain) {
