@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod go_source;
 mod program;
 
 use std::path::Path;
@@ -10,56 +11,10 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
+use go_source::{OF_FLANNEL, file_of, hello, plugins, sample};
 use kimg_core::{Digest, Platform};
 use kimg_testkit::{Layout, TempDir};
 use serde_json::Value;
-
-/// The plugins of a flannel network: three without C, one with.
-fn plugins(folder: &Path) -> Option<String> {
-    let (plugins, gocode) = (kimg_testkit::debian_source("plugins")?, kimg_testkit::debian_source("gocode")?);
-    // Where the source lies is not to be seen in what is compiled from it.
-    kimg_testkit::run(Process::new("cp").arg("-r").args([&plugins, &folder.join("plugins")]));
-    let table = |programs: &str, cgo: bool| {
-        format!(
-            "[[go]]\npreset = 'cni-plugins'\nversion = '1.1.1'\nsource = 'plugins'\nlayout = 'gopath'\n\
-             gopath = ['{}']\nprograms = [{programs}]\ncgo = {cgo}\n",
-            gocode.display()
-        )
-    };
-    Some(table("'bridge', 'host-local', 'portmap'", false) + &table("'loopback'", true))
-}
-
-const OF_FLANNEL: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
-
-/// A small source of Go, and the settings that build `hello` out of it.
-fn hello(folder: &Path, more: &str) -> String {
-    let source = folder.join("hello");
-    fs_err::create_dir_all(&source).unwrap();
-    fs_err::write(source.join("go.mod"), "module example.org/hello\n\ngo 1.15\n").unwrap();
-    let main = "package main\n\nimport \"os\"\n\nfunc main() { os.Stdout.WriteString(\"hello\\n\") }\n";
-    fs_err::write(source.join("main.go"), main).unwrap();
-    format!(
-        "[[go]]\nname = 'hello'\nsource = 'hello'\n{more}\n\
-         programs = [{{ name = 'hello', package = '.', install = '/usr/bin/hello' }}]\n"
-    )
-}
-
-/// `kimg build` of the sample's plain image for arm64, in a folder with these settings and a cache of its own.
-fn sample(folder: &Path, path: &std::ffi::OsStr) -> Command {
-    let mut kimg = program::kimg(folder);
-    kimg.args(["build", "--sample", "--variant", "plain", "--arch", "arm64", "--pack", "never"]);
-    kimg.args(["--progress", "plain"]).env("KIMG_CACHE_DIR", folder.join("cache")).env("PATH", path);
-    kimg
-}
-
-/// The bytes of a program of an image.
-fn file_of(layout: &Layout, variant: &str, platform: Platform, path: &str) -> Option<Vec<u8>> {
-    let folder = program::folder();
-    let built = program::indexes(layout).remove(variant).unwrap();
-    let root =
-        kimg_testkit::umoci_unpack(layout.folder(), &built.name, platform, &folder.path().join("root"))?;
-    Some(fs_err::read(root.folder().join(path.trim_start_matches('/'))).unwrap())
-}
 
 #[test]
 fn plugins_of_debians_source_run_on_arm_and_are_compiled_once() {
@@ -424,63 +379,6 @@ fn doctor_lists_what_is_here_and_fails_only_for_what_is_required() {
         found.lines().any(|line| line.trim_start().starts_with("zig") && line.contains(" 0.")),
         "{found}"
     );
-}
-
-/// Kubernetes 1.20.2 of Debian's source package, for all three processors and every variant. Compiled once: the cache that
-/// tests share keeps it.
-#[test]
-#[ignore = "compiles for about a quarter of an hour"]
-fn kubernetes_of_debians_source_runs_on_every_platform() {
-    let Some(real) = kimg_testkit::real() else { return };
-    let Some(path) = kimg_testkit::go_path() else { return };
-    let Some(source) = kimg_testkit::debian_source("kubernetes.tar.gz") else { return };
-    let folder = program::folder();
-    let settings =
-        format!("kubernetes = '1.20.2'\n\n[[go]]\npreset = 'kubernetes'\nsource = '{}'\n", source.display());
-    fs_err::write(folder.path().join("kimg.toml"), settings).unwrap();
-    let mut build = program::kimg_on(&real, folder.path(), "build");
-    let built = program::answer(build.args(["--format", "json"]).env("PATH", &path));
-    assert_eq!(built.code, 0, "{}", built.story);
-    let lines = built.story.lines().filter(|line| line.contains("Compile") || line.contains("Pack"));
-    lines.for_each(|line| println!("{line}"));
-    let report: Value = serde_json::from_str(&built.out).unwrap();
-    let images = report["images"].as_array().unwrap();
-    assert_eq!(images.len(), 18);
-    for image in images {
-        let mb = |size: &str| image[size].as_f64().unwrap() / 1e6;
-        let (variant, platform) = (image["variant"].as_str().unwrap(), image["platform"].as_str().unwrap());
-        println!("{variant:<12} {platform:<13} {:>6.1} / {:>6.1} MB", mb("compressed"), mb("extracted"));
-        let parts = image["contributors"].as_array().unwrap();
-        assert!(
-            !parts.iter().any(|part| part["name"] == "kubernetes"),
-            "a package of Alpine's is in {variant}"
-        );
-    }
-    // Everything loads, symbol by symbol.
-    let mut check = program::kimg_on(&real, folder.path(), "check");
-    let checked = program::answer(check.env("PATH", &path));
-    assert_eq!(checked.code, 0, "{}\n{}", checked.out, checked.story);
-
-    let layout = Layout::open(folder.path().join("out"));
-    let mut indexes = program::indexes(&layout);
-    for (variant, program, arguments, says) in [
-        ("kubeadm", "/usr/bin/kubelet", &["--version"][..], "Kubernetes v1.20.2\n"),
-        ("kubeadm", "/usr/bin/kubeadm", &["version", "-o", "short"], "v1.20.2\n"),
-        ("kube-proxy", "/usr/local/bin/kube-proxy", &["--version"], "Kubernetes v1.20.2\n"),
-    ] {
-        let built = indexes.get_mut(variant).unwrap();
-        for platform in Platform::DEFAULT {
-            let unpacked =
-                folder.path().join(format!("{}-{}", program.rsplit('/').next().unwrap(), platform.short()));
-            let root = kimg_testkit::umoci_unpack(layout.folder(), &built.name, platform, &unpacked);
-            let Some(root) = root else { return };
-            let words: Vec<&str> = std::iter::once(program).chain(arguments.iter().copied()).collect();
-            let Some(output) = root.run(&words, &[]) else { return };
-            assert_eq!(String::from_utf8_lossy(&output.stdout), says, "{program} on {platform}: {output:?}");
-            let size = fs_err::metadata(root.folder().join(program.trim_start_matches('/'))).unwrap().len();
-            println!("{program} {platform}: {:.1} MB", f64::from(u32::try_from(size).unwrap()) / 1e6);
-        }
-    }
 }
 
 /// How many processes work in a folder.

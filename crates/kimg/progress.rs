@@ -78,6 +78,11 @@ impl Progress {
         self.line(&format!(" {mark} {stage:<8} {text:<74}{time}"));
     }
 
+    fn warned(&self, message: &str) {
+        let mark = if self.color { "\x1b[33m!\x1b[0m" } else { "!" };
+        self.line(&format!(" {mark} {message}"));
+    }
+
     fn line(&self, text: &str) {
         match self.mode {
             ProgressMode::Tty => self.bars.suspend(|| eprintln!("{}", text.trim_end())),
@@ -210,10 +215,7 @@ impl Progress {
 
     fn told(&self, event: &Event) {
         match event {
-            Event::Warned { message } => {
-                let mark = if self.color { "\x1b[33m!\x1b[0m" } else { "!" };
-                self.line(&format!(" {mark} {message}"));
-            }
+            Event::Warned { message } => self.warned(message),
             Event::Transfer { url, done, total } => self.transfer(url, *done, *total),
             Event::Resolved { images, packages, platforms, kubernetes, alpine } => {
                 let mut text = format!(
@@ -250,6 +252,8 @@ impl Progress {
                 self.bar.finish_and_clear();
                 self.done("Compile", &format!("{count} of {what} for {platform}, {how} {toolchain}"));
             }
+            Event::Joined(joined) if joined.size.is_none() => self.warned(&joined.to_string()),
+            Event::Joined(joined) => self.done("Join", &joined.to_string()),
             Event::Selected { variant, platform, files, left_out } => {
                 tracing::info!("{variant} for {platform}: {files} paths, {left_out} files left out");
             }

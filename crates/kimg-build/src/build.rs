@@ -72,8 +72,13 @@ pub struct FileSets {
 impl Build<'_> {
     /// Resolves, fetches and verifies what the images are made of, and pins it in the lock.
     pub fn gather(&self) -> Result<Inputs, BuildError> {
+        self.gather_with(None)
+    }
+
+    fn gather_with(&self, shared: Option<&SharedCache>) -> Result<Inputs, BuildError> {
         let reader = self.reader();
-        network()?.block_on(inputs::gather(self.project, &reader, &self.lock, &self.search_path, self.events))
+        let others = (shared, self.events);
+        network()?.block_on(inputs::gather(self.project, &reader, &self.lock, &self.search_path, others))
     }
 
     /// What the lock has fallen behind. `upstream` is the address at which Kubernetes names its newest versions; when
@@ -114,7 +119,11 @@ impl Build<'_> {
 
     /// The stages up to the file sets: what `kimg why` and `kimg files` look at.
     pub fn file_sets(&self) -> Result<FileSets, BuildError> {
-        let inputs = self.gather()?;
+        self.file_sets_with(None)
+    }
+
+    fn file_sets_with(&self, shared: Option<&SharedCache>) -> Result<FileSets, BuildError> {
+        let inputs = self.gather_with(shared)?;
         self.events.event(&Event::Fetched {
             files: inputs.fetched.files,
             bytes: inputs.fetched.bytes,
@@ -150,7 +159,7 @@ impl Build<'_> {
     /// As [`Build::run`]; what the local cache does not have is taken over from shared caches where they have it.
     pub fn run_with(&self, shared: Option<&SharedCache>) -> Result<Outcome, BuildError> {
         filesystems::check(self)?;
-        let FileSets { mut images, mut inputs } = self.file_sets()?;
+        let FileSets { mut images, mut inputs } = self.file_sets_with(shared)?;
         let alpine = inputs.alpine.clone();
         let decisions = self.decisions()?;
         let packed = packing::pack(self, &mut images, &decisions, shared)?;

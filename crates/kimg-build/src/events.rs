@@ -1,6 +1,7 @@
 //! What a build tells while it runs. How it is shown is the caller's business.
 
 use kimg_core::Platform;
+use kimg_report::Joined;
 use serde::Serialize;
 
 /// One step of a build.
@@ -83,6 +84,8 @@ pub enum Event {
         /// How long it took; `None`: all were compiled in an earlier run.
         seconds: Option<u64>,
     },
+    /// Programs that were to be one are, or can't be.
+    Joined(Joined),
     /// The file set of an image is known.
     Selected {
         /// Variant.

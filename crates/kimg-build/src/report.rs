@@ -62,6 +62,7 @@ pub(crate) fn report(
             from_cache: inputs.fetched.from_cache as u64,
         },
         next: next(project, joined),
+        joined: inputs.joined.clone(),
     }
 }
 

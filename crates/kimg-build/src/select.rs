@@ -13,7 +13,7 @@ use kimg_source::Cache;
 
 use crate::error::BuildError;
 use crate::generated;
-use crate::inputs::ImageInputs;
+use crate::inputs::{ImageInputs, Provided};
 use crate::project::{OwnProgram, Project};
 use crate::wishes::{Missing, is_one_of, stands_for};
 
@@ -57,6 +57,8 @@ pub struct Selected {
     pub files: BTreeMap<ImagePath, usize>,
     /// The names of the layers, bottom first.
     pub layers: Vec<String>,
+    /// Programs that are several: each starts by the name of a link to it, or by that name as its first argument.
+    pub multicalls: BTreeSet<ImagePath>,
     /// What is optional and missing.
     pub missing: Vec<Missing>,
     /// Scripts of packages that an installation would have run: package and script.
@@ -83,16 +85,25 @@ pub fn select(
         source,
     })?;
     let mut tree = installation.tree;
-    for (own, content) in &inputs.programs {
-        if wanted_here(project, variant, own) {
-            let origin = Origin::Program(own.program.name.clone());
-            tree.insert(own.program.install.clone(), Entry::file(content.clone(), 0o755, origin));
+    for Provided { own, content, within } in &inputs.programs {
+        if !wanted_here(project, variant, own) {
+            continue;
         }
+        let (install, origin) = (own.program.install.clone(), Origin::Program(own.program.name.clone()));
+        let entry = match within {
+            None => Entry::file(content.clone(), 0o755, origin),
+            Some(one) => {
+                let whole = Entry::file(content.clone(), 0o755, Origin::Program(one.name.clone()));
+                tree.insert(one.path.clone(), whole);
+                Entry::symlink(link_text(&install, &one.path), origin)
+            }
+        };
+        tree.insert(install, entry);
     }
     link_applets(&mut tree, variant, inputs)?;
     let mut missing = inputs.wishes.missing.clone();
     let mut roots = place_roots(&mut tree, variant, inputs, &mut missing)?;
-    for (own, _) in inputs.programs.iter().filter(|(own, _)| wanted_here(project, variant, own)) {
+    for own in inputs.programs.iter().map(|it| &it.own).filter(|own| wanted_here(project, variant, own)) {
         if !roots.iter().any(|r| r.path == own.program.install) {
             roots.push(Placed {
                 path: own.program.install.clone(),
@@ -131,6 +142,16 @@ pub fn select(
     }
     files.retain(|path, _| tree.get(path).is_some());
     let mut layers: Vec<String> = variant.layers.iter().map(|l| l.name.clone()).collect();
+    // Several programs in one are a layer by themselves: other images have the same, under other names.
+    let ones: BTreeSet<_> = inputs.programs.iter().filter_map(|it| it.within.as_ref()).collect();
+    let mut multicalls = BTreeSet::new();
+    for one in ones.into_iter().filter(|one| tree.get(&one.path).is_some()) {
+        if let Some(layer) = files.get_mut(&one.path) {
+            *layer = layers.len();
+            layers.push(one.name.clone());
+        }
+        multicalls.insert(one.path.clone());
+    }
     layers.push(RECORD_LAYER.to_owned());
     Ok(Selected {
         variant: inputs.variant,
@@ -141,6 +162,7 @@ pub fn select(
         roots,
         files,
         layers,
+        multicalls,
         missing,
         not_run: installation.not_run.iter().map(|n| (n.package.clone(), n.script.clone())).collect(),
         packages: inputs.packages.clone(),
@@ -174,6 +196,15 @@ impl Selected {
             }
         }
         by_package
+    }
+}
+
+/// What a link says that leads from one path to another.
+fn link_text(from: &ImagePath, to: &ImagePath) -> String {
+    match to.file_name() {
+        // Whoever copies the folder has both.
+        Some(name) if from.parent() == to.parent() => name.to_owned(),
+        _ => to.to_string(),
     }
 }
 
@@ -242,12 +273,12 @@ fn place_roots(
 ) -> Result<Vec<Placed>, BuildError> {
     let mut placed: Vec<Placed> = Vec::new();
     for root in &inputs.wishes.roots {
-        let own = inputs.programs.iter().map(|(own, _)| own).find(|own| stands_for(own, root));
+        let own = inputs.programs.iter().map(|it| &it.own).find(|own| stands_for(own, root));
         let found = match (own, &root.locate) {
             (Some(own), _) => vec![own.program.install.clone()],
             (None, Locate::Command(command)) => find_command(tree, command).into_iter().collect(),
             (None, Locate::Path(pattern)) => {
-                let own = inputs.programs.iter().map(|(own, _)| own).filter(|own| is_one_of(own, root));
+                let own = inputs.programs.iter().map(|it| &it.own).filter(|own| is_one_of(own, root));
                 let mut all: Vec<_> = own.map(|own| own.program.install.clone()).collect();
                 all.extend(find_paths(tree, pattern));
                 all

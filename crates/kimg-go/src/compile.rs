@@ -55,9 +55,15 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Where a program lies.
-    pub fn path(&self, command: &Command) -> PathBuf {
-        self.folder.path().join(&command.name)
+    /// Puts down that a job is done. A log of a build that went well says nothing.
+    pub(crate) fn new(job: &Job<'_>, folder: TempDir, start: Instant) -> Self {
+        let _ = fs::remove_file(job.log);
+        Self { folder, time: start.elapsed() }
+    }
+
+    /// Where a program lies, by its name.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 }
 
@@ -67,37 +73,52 @@ impl Compiled {
 /// The compiler says no or takes too long, or the disk is full; the log is then where the job says. A recipe with C
 /// in it and no zig.
 pub fn compile(job: &Job<'_>) -> Result<Compiled, GoError> {
-    let Job { recipe, work, .. } = job;
-    for folder in ["home", "tmp"] {
-        let folder = work.join(folder);
-        fs::create_dir_all(&folder).map_err(GoError::disk("making a work folder"))?;
-    }
-    let out = tempfile::Builder::new().prefix("programs-").tempdir_in(work);
-    let out = out.map_err(GoError::disk("making a work folder"))?;
-    let environment = environment(job)?;
     let start = Instant::now();
+    let out = prepare(job)?;
     for group in groups(job.commands) {
         let target = match group {
             [one] => out.path().join(&one.name),
             _ => out.path().join(""),
         };
-        let mut command = run::command(&job.go.path, &arguments(job, group, &target));
-        command.current_dir(&job.source.root).envs(environment.iter().map(|(name, value)| (name, value)));
-        one_build(job, &mut command, job.limit.saturating_sub(start.elapsed()))?;
+        let packages = group.iter().map(package).collect();
+        let goal = Goal { packages, target, overlay: None, mains: vec!["main".into()] };
+        go(job, &goal.arguments(job), job.limit.saturating_sub(start.elapsed()))?;
     }
     for command in job.commands {
         let program = out.path().join(&command.name);
         if !program.is_file() {
             let why = format!("`{}` is no command: nothing was built from it", command.package);
-            return Err(GoError::Source { what: recipe.what.clone(), why });
+            return Err(GoError::Source { what: job.recipe.what.clone(), why });
         }
     }
-    // A log of a build that went well says nothing.
-    let _ = fs::remove_file(job.log);
-    Ok(Compiled { folder: out, time: start.elapsed() })
+    Ok(Compiled::new(job, out, start))
 }
 
-fn one_build(job: &Job<'_>, command: &mut Process, limit: Duration) -> Result<(), GoError> {
+/// Makes the folders of a job, and one for its programs.
+pub(crate) fn prepare(job: &Job<'_>) -> Result<TempDir, GoError> {
+    for folder in ["home", "tmp"] {
+        let folder = job.work.join(folder);
+        fs::create_dir_all(&folder).map_err(GoError::disk("making a work folder"))?;
+    }
+    let out = tempfile::Builder::new().prefix("programs-").tempdir_in(job.work);
+    out.map_err(GoError::disk("making a work folder"))
+}
+
+/// Runs go in the source.
+pub(crate) fn go(job: &Job<'_>, arguments: &[String], limit: Duration) -> Result<(), GoError> {
+    let mut command = run::command(&job.go.path, arguments);
+    one_build(job, command.current_dir(&job.source.root).envs(environment(job)?), limit)
+}
+
+/// A command's package, as go takes it.
+pub(crate) fn package(command: &Command) -> String {
+    match command.package.as_str() {
+        "." => ".".to_owned(),
+        package => format!("./{package}"),
+    }
+}
+
+pub(crate) fn one_build(job: &Job<'_>, command: &mut Process, limit: Duration) -> Result<(), GoError> {
     let what = job.recipe.what.clone();
     let Ended { status, last, .. } = run::run(command, limit, job.log)
         .map_err(GoError::disk(format!("starting {}", job.go.path.display())))?;
@@ -134,50 +155,68 @@ fn groups(commands: &[Command]) -> Vec<&[Command]> {
     if commands.iter().all(named) { vec![commands] } else { commands.chunks(1).collect() }
 }
 
-fn arguments(job: &Job<'_>, commands: &[Command], target: &Path) -> Vec<String> {
-    let Recipe { tags, cgo, link, .. } = job.recipe;
-    let mut arguments = vec!["build".to_owned(), "-trimpath".to_owned()];
-    // Older ones ask git nothing.
-    if job.go.version >= GoVersion::new(1, 18, 0) {
-        arguments.push("-buildvcs=false".to_owned());
-    }
-    if !tags.is_empty() {
-        arguments.push(format!("-tags={}", tags.join(",")));
-    }
-    let mut flags = vec!["-s".to_owned(), "-w".to_owned(), "-buildid=".to_owned()];
-    for (name, value) in &job.recipe.variables {
-        flags.extend(names_of(job, name).iter().map(|name| format!("-X '{name}={value}'")));
-    }
-    if *cgo {
-        // What is said last wins: zig links musl statically unless it is told otherwise.
-        let link = match link {
-            Link::Dynamic => "-dynamic",
-            Link::Static => "-static",
-        };
-        flags.push(format!("-linkmode external -extldflags '{link} -Wl,--build-id=none'"));
-    }
-    arguments.push(format!("-ldflags={}", flags.join(" ")));
-    arguments.extend(["-o".to_owned(), target.display().to_string()]);
-    arguments.extend(commands.iter().map(|command| match command.package.as_str() {
-        "." => ".".to_owned(),
-        package => format!("./{package}"),
-    }));
-    arguments
+/// What one `go build` makes.
+#[derive(Debug)]
+pub(crate) struct Goal {
+    /// The packages, as go takes them.
+    pub(crate) packages: Vec<String>,
+    /// A program, or a folder of them.
+    pub(crate) target: PathBuf,
+    /// Which files are read in place of the source's.
+    pub(crate) overlay: Option<PathBuf>,
+    /// The packages that `main` stands for in the name of a variable.
+    pub(crate) mains: Vec<String>,
 }
 
-/// The names that the linker knows a variable by: in a `GOPATH`, what is vendored has its folder in its name. One that is
-/// not there is passed over by the linker.
-fn names_of(job: &Job<'_>, name: &str) -> Vec<String> {
-    let module = job.facts.module.as_deref().unwrap_or_default();
-    let mut names = vec![name.replace("{module}", module)];
-    if let Layout::Gopath(import) = &job.recipe.layout {
-        let import = import.as_deref().unwrap_or(module);
-        names.push(format!("{import}/vendor/{}", names[0]));
+impl Goal {
+    pub(crate) fn arguments(&self, job: &Job<'_>) -> Vec<String> {
+        let Recipe { tags, cgo, link, .. } = job.recipe;
+        let mut arguments = vec!["build".to_owned(), "-trimpath".to_owned()];
+        // Older ones ask git nothing.
+        if job.go.version >= GoVersion::new(1, 18, 0) {
+            arguments.push("-buildvcs=false".to_owned());
+        }
+        if let Some(overlay) = &self.overlay {
+            arguments.push(format!("-overlay={}", overlay.display()));
+        }
+        if !tags.is_empty() {
+            arguments.push(format!("-tags={}", tags.join(",")));
+        }
+        let mut flags = vec!["-s".to_owned(), "-w".to_owned(), "-buildid=".to_owned()];
+        for (name, value) in &job.recipe.variables {
+            flags.extend(self.names_of(job, name).iter().map(|name| format!("-X '{name}={value}'")));
+        }
+        if *cgo {
+            // What is said last wins: zig links musl statically unless it is told otherwise.
+            let link = match link {
+                Link::Dynamic => "-dynamic",
+                Link::Static => "-static",
+            };
+            flags.push(format!("-linkmode external -extldflags '{link} -Wl,--build-id=none'"));
+        }
+        arguments.push(format!("-ldflags={}", flags.join(" ")));
+        arguments.extend(["-o".to_owned(), self.target.display().to_string()]);
+        arguments.extend(self.packages.iter().cloned());
+        arguments
     }
-    names
+
+    /// The names that the linker knows a variable by: in a `GOPATH`, what is vendored has its folder in its name. One
+    /// that is not there is passed over by the linker.
+    fn names_of(&self, job: &Job<'_>, name: &str) -> Vec<String> {
+        let module = job.facts.module.as_deref().unwrap_or_default();
+        if let Some(variable) = name.strip_prefix("main.") {
+            return self.mains.iter().map(|main| format!("{main}.{variable}")).collect();
+        }
+        let mut names = vec![name.replace("{module}", module)];
+        if let Layout::Gopath(import) = &job.recipe.layout {
+            let import = import.as_deref().unwrap_or(module);
+            names.push(format!("{import}/vendor/{}", names[0]));
+        }
+        names
+    }
 }
 
-fn environment(job: &Job<'_>) -> Result<Vec<(OsString, OsString)>, GoError> {
+pub(crate) fn environment(job: &Job<'_>) -> Result<Vec<(OsString, OsString)>, GoError> {
     let mut all: Vec<(OsString, OsString)> = Vec::new();
     let mut set = |name: &str, value: &OsStr| all.push((name.into(), value.into()));
     let work = |name: &str| job.work.join(name).into_os_string();

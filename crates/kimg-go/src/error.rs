@@ -55,6 +55,14 @@ pub enum GoError {
         /// What is to be compiled.
         what: String,
     },
+    /// Commands that can't be one program.
+    #[error("the programs of {what} can't be one: {why}")]
+    NotOne {
+        /// What is to be compiled.
+        what: String,
+        /// Why.
+        why: String,
+    },
     /// The compiler said no.
     #[error("compiling {what} for {platform} failed ({ending}); its last lines:{}\nall of it: {}", indented(last), log.display())]
     Failed {
@@ -122,7 +130,7 @@ impl Classified for GoError {
             | Self::Failed { .. }
             | Self::TimeLimit { .. } => ErrorClass::External,
             Self::Source { .. } => ErrorClass::Malformed,
-            Self::NotVendored { .. } => ErrorClass::Unresolvable,
+            Self::NotVendored { .. } | Self::NotOne { .. } => ErrorClass::Unresolvable,
             Self::DiskFull { .. } | Self::Disk { .. } => ErrorClass::LocalIo,
         }
     }
@@ -138,6 +146,7 @@ impl Classified for GoError {
                 "`modules = \"download\"` fetches what its go.sum names; or `gopath = [\"…\"]` names folders that have the packages"
                     .into()
             }
+            Self::NotOne { .. } => "without `multicall` each is compiled for itself".into(),
             Self::TimeLimit { .. } => "`time-limit` in its [[go]] table, in minutes, allows more".into(),
             Self::DiskFull { .. } => "`--cache-dir` names a folder on a larger disk: Kubernetes needs about 3 GB while it is compiled".into(),
             Self::Source { .. } | Self::Failed { .. } | Self::Disk { .. } => return None,

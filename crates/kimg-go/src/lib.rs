@@ -16,6 +16,7 @@
 //! | [`source`] | digest, private copy, layout and required Go version of a source |
 //! | [`toolchain`] | finding `go` and `zig`, and their versions |
 //! | [`compile`](mod@compile) | the build itself |
+//! | [`multicall`] | several commands as one program |
 //! | [`run`] | starting a program under a time limit, with its output in a log |
 //!
 //! # Why the same bytes
@@ -33,6 +34,7 @@
 
 pub mod compile;
 mod error;
+pub mod multicall;
 pub mod recipe;
 pub mod run;
 pub mod source;
@@ -41,6 +43,7 @@ mod version;
 
 pub use compile::{Compiled, Job, compile};
 pub use error::GoError;
+pub use multicall::compile_as_one;
 pub use recipe::{Command, Layout, Link, Modules, Recipe};
 pub use source::Source;
 pub use toolchain::{Go, Toolchain, Zig};

@@ -66,12 +66,12 @@ pub enum Modules {
 }
 
 impl Recipe {
-    /// What follows from the recipe for one command, as text: the same recipe, the same text. The order of tags does not
-    /// matter, nor which commands are built beside it.
-    pub fn key_of(&self, command: &Command) -> String {
+    /// What follows from the recipe for these commands, as text: the same recipe, the same text. The order of tags does not
+    /// matter, nor which commands are built beside them.
+    pub fn key_of(&self, commands: &[Command]) -> String {
         let mut one = self.clone();
         one.what.clear();
-        one.commands = vec![command.clone()];
+        one.commands = commands.to_vec();
         one.tags.sort();
         one.tags.dedup();
         serde_json::to_string(&one).unwrap_or_default()

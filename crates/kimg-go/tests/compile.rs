@@ -88,7 +88,7 @@ fn a_program_starts_on_its_platform_says_its_version_and_is_the_same_from_any_fo
             let (place, work) = (folder.path().join(name), folder.path().join("work").join(name));
             fs_err::create_dir_all(&work).unwrap();
             let compiled = build(&recipe(), &source(&place, MAIN), platform, &work, MINUTES).unwrap();
-            let program = compiled.path(&recipe().commands[0]);
+            let program = compiled.path("hello");
             let Some(emulator) = tool(platform.qemu()) else { return };
             let said = kimg_testkit::run(Process::new(emulator).arg(&program));
             assert_eq!(said, "hello v1\n", "{platform}");

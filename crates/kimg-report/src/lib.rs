@@ -49,6 +49,7 @@ mod fates;
 mod file_tree;
 mod format;
 mod graph;
+mod joined;
 mod markers;
 mod matrix;
 mod outline;
@@ -68,6 +69,7 @@ pub use diff::{
 pub use file_tree::{Depth, FileTreeReport, ListedFile};
 pub use format::{Format, FormatError};
 pub use graph::{Graph, Node, NodeKind};
+pub use joined::{Alone, Joined};
 pub use markers::{BEGIN_MARKER, END_MARKER, MarkerError, differing_lines, replace_between_markers};
 pub use matrix::{
     Basis, Before, EntryLayer, Grown, Growth, MatrixEntry, MeasuredFile, MeasuredLayer, Move, Moves,

@@ -4,7 +4,7 @@ use kimg_core::{Digest, ImagePath, Platform};
 use serde::Serialize;
 
 use crate::matrix::EntryLayer;
-use crate::{MatrixEntry, SizeMatrix, json};
+use crate::{Joined, MatrixEntry, SizeMatrix, json};
 
 /// What a build made, from what, and what it could not.
 ///
@@ -20,6 +20,9 @@ pub struct BuildReport {
     pub kubernetes: Vec<String>,
     /// One for each variant and platform, in the order in which tables show them.
     pub images: Vec<ImageReport>,
+    /// Compiled programs that were to be one, both ways.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<Joined>,
     /// What was fetched. Not in the JSON.
     #[serde(skip)]
     pub fetched: Fetched,

@@ -26,8 +26,15 @@ impl BuildReport {
         let parts = [
             screen.sizes(),
             screen.bars(),
-            [screen.packed(), screen.left_out(), screen.missing(), screen.not_run(), screen.fetched()]
-                .concat(),
+            [
+                screen.joined(),
+                screen.packed(),
+                screen.left_out(),
+                screen.missing(),
+                screen.not_run(),
+                screen.fetched(),
+            ]
+            .concat(),
             screen.last(),
         ];
         let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
@@ -270,6 +277,18 @@ impl Screen<'_> {
             }
         }
         text
+    }
+
+    /// Programs that are one, on the platform of the biggest image; and any that can't be.
+    fn joined(&self) -> String {
+        let shown = self.report.biggest().map(|image| image.platform);
+        let all = self.report.joined.iter();
+        all.map(|joined| match joined.size {
+            Some(_) if Some(joined.platform) != shown => String::new(),
+            Some(_) => self.item("Joined", &clean(&joined.to_string())),
+            None => self.loud_item("Apart", &clean(&joined.to_string())),
+        })
+        .collect()
     }
 
     /// What was packed, and what not and why, of all images; the biggest first: the sizes shown are its program's.

@@ -2,8 +2,8 @@
 
 use kimg_core::{Digest, ImagePath, Platform};
 use kimg_report::{
-    BuildReport, Contributor, Fetched, Format, ImageReport, LayerReport, LeftOut, LeftOutOf, MatrixEntry,
-    Missing, NotRun, PackReport, SizeMatrix,
+    Alone, BuildReport, Contributor, Fetched, Format, ImageReport, Joined, LayerReport, LeftOut, LeftOutOf,
+    MatrixEntry, Missing, NotRun, PackReport, SizeMatrix,
 };
 
 /// The sizes of the earlier images, which kimg is to beat: variant, and compressed and extracted bytes by platform.
@@ -106,6 +106,7 @@ fn report(variants: usize) -> BuildReport {
         sample: false,
         kubernetes: vec!["v1.20.2".into()],
         images: images.collect(),
+        joined: Vec::new(),
         fetched: Fetched { files: 71, bytes: 214_123_456, from_cache: 12 },
         next: Some("kimg push out/ ghcr.io/me/kubelet".into()),
     }
@@ -116,6 +117,27 @@ fn two_variants_for_three_platforms_fit_one_screen() {
     let text = report(2).to_terminal(100, false);
     assert!(text.lines().count() <= 30, "{text}");
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn programs_that_are_one_are_told_for_the_biggest_platform_and_those_that_can_not_be_for_each() {
+    let mut report = report(1);
+    let joined = |platform, size, why: Option<&str>| Joined {
+        what: "kubernetes v1.20.2".into(),
+        platform,
+        programs: [("kubelet", 57_700_000), ("kubeadm", 37_200_000)]
+            .map(|(name, size)| Alone { name: name.into(), size: Some(size) })
+            .into(),
+        size,
+        why: why.map(Into::into),
+    };
+    report.joined = vec![
+        joined(Platform::Amd64, Some(66_000_000), None),
+        joined(Platform::Arm64, Some(65_000_000), None),
+        joined(Platform::ArmV7, None, Some("cmd/x/x.go:5:15: a variable of the package registers a flag")),
+    ];
+    insta::assert_snapshot!(report.to_terminal(100, false));
+    assert!(report.to_json().contains("\"why\": \"cmd/x/x.go:5:15"));
 }
 
 #[test]

@@ -1,50 +1,42 @@
-//! From a source to the bytes of its programs: out of the cache where they were compiled before, else by the compiler.
+//! From the settings' sources to what is compiled: each source fetched and compared, and its compilers chosen, with the lock.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fmt::Write as _;
 
-use fs_err as fs;
-use kimg_core::{Content, ContentSink as _, Digest, Platform};
-use kimg_go::source::{Facts, Unpacked, tree_digest};
-use kimg_go::{Go, GoError, Job, Source, Toolchain, Zig};
+use kimg_core::{Digest, Platform};
+use kimg_go::source::{Facts, Unpacked};
+use kimg_go::{Go, GoError, Source, Toolchain, Zig};
+use kimg_report::Joined;
 use kimg_source::lock::{Change, Lock, LockedProgram};
 use kimg_source::repository::Reader;
 use kimg_source::{Location, SourceError};
-use serde::{Deserialize, Serialize};
 
-use super::{Compiled, GoSource};
+use super::GoSource;
+use super::making::{Making, Part};
 use crate::error::BuildError;
-use crate::events::{Event, Events};
-use crate::inputs::{LockUse, refuse_changes};
+use crate::events::Events;
+use crate::inputs::{LockUse, Provided, refuse_changes};
 use crate::project::{OwnProgram, Project};
+use crate::shared_cache::SharedCache;
 
-/// What is compiled for one platform, or was.
-#[derive(Debug)]
+/// What is compiled, or was.
+#[derive(Debug, Default)]
 pub(crate) struct Gathered {
-    /// The program.
-    pub(crate) own: OwnProgram,
-    /// Its bytes.
-    pub(crate) content: Content,
-    /// What the lock pins of it.
-    pub(crate) locked: LockedProgram,
-}
-
-/// What the cache keeps of a program that was compiled.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Kept {
-    digest: Digest,
-    size: u64,
+    /// The programs, each with what the lock pins of it.
+    pub(crate) programs: Vec<(Provided, LockedProgram)>,
+    /// What came of programs that were to be one.
+    pub(crate) joined: Vec<Joined>,
 }
 
 /// Everything that all programs of a run share.
-struct Run<'a> {
+pub(super) struct Run<'a> {
     project: &'a Project,
-    reader: &'a Reader,
+    pub(super) reader: &'a Reader,
     locked: Option<&'a Lock>,
     lock_use: &'a LockUse,
     toolchain: Toolchain,
-    events: &'a dyn Events,
+    pub(super) shared: Option<&'a SharedCache>,
+    pub(super) events: &'a dyn Events,
 }
 
 /// The go and zig of this machine.
@@ -61,14 +53,14 @@ pub(crate) async fn load(
     wanted: &BTreeMap<Platform, Vec<OwnProgram>>,
     (locked, lock_use): (Option<&Lock>, &LockUse),
     search_path: &OsStr,
-    events: &dyn Events,
-) -> Result<Vec<Gathered>, BuildError> {
-    let mut gathered = Vec::new();
+    (shared, events): (Option<&SharedCache>, &dyn Events),
+) -> Result<Gathered, BuildError> {
+    let mut gathered = Gathered::default();
     if wanted.values().all(Vec::is_empty) {
         return Ok(gathered);
     }
     let toolchain = found(search_path);
-    let run = Run { project, reader, locked, lock_use, toolchain, events };
+    let run = Run { project, reader, locked, lock_use, toolchain, shared, events };
     for (place, source) in project.go.iter().enumerate() {
         let of_source = |own: &&OwnProgram| own.compiled.as_ref().is_some_and(|it| it.source == place);
         let wanted: BTreeMap<Platform, Vec<&OwnProgram>> = wanted
@@ -82,19 +74,19 @@ pub(crate) async fn load(
         let mut unpacked = None;
         for (platform, programs) in wanted {
             let work = Work { source, read: &read, digest, facts: &facts, platform };
-            gathered.extend(run.programs(&work, &programs, &mut unpacked)?);
+            run.programs(&work, &programs, &mut unpacked, &mut gathered)?;
         }
     }
     Ok(gathered)
 }
 
 /// One source on one platform.
-struct Work<'a> {
-    source: &'a GoSource,
-    read: &'a Source,
-    digest: Digest,
-    facts: &'a Facts,
-    platform: Platform,
+pub(super) struct Work<'a> {
+    pub(super) source: &'a GoSource,
+    pub(super) read: &'a Source,
+    pub(super) digest: Digest,
+    pub(super) facts: &'a Facts,
+    pub(super) platform: Platform,
 }
 
 impl Run<'_> {
@@ -148,91 +140,52 @@ impl Run<'_> {
     fn programs(
         &self,
         work: &Work<'_>,
-        programs: &[&OwnProgram],
+        wanted: &[&OwnProgram],
         unpacked: &mut Option<Unpacked>,
-    ) -> Result<Vec<Gathered>, BuildError> {
+        gathered: &mut Gathered,
+    ) -> Result<(), BuildError> {
         let Work { source, digest, platform, .. } = *work;
-        let locked = |own: &OwnProgram| {
-            self.locked?.programs.iter().find(|it| it.name == own.program.name && it.platform == platform)
-        };
+        let locked =
+            |name: &str| self.locked?.programs.iter().find(|it| it.name == name && it.platform == platform);
         // Of several compilers the locked one is taken, unless newer inputs are asked for.
         let keeps = matches!(self.lock_use, LockUse::Follow(_) | LockUse::Locked(_));
-        let before = programs.iter().find_map(|own| locked(own)?.toolchain.clone()).filter(|_| keeps);
-        let tools = self.tools(work, before.as_deref());
-        let named = match &tools {
-            Ok((go, zig)) => name_of(go, *zig),
-            // What another machine compiled may lie in the cache though there is no compiler here.
-            Err(_) => programs.iter().find_map(|own| locked(own)?.toolchain.clone()).unwrap_or_default(),
+        let known = wanted.iter().find_map(|it| locked(&it.program.name)?.toolchain.clone());
+        let before = known.clone().filter(|_| keeps);
+        let named = match self.tools(work, before.as_deref()) {
+            Ok((go, zig)) => name_of(go, zig),
+            // What another machine compiled may be in a cache though there is no compiler here.
+            Err(_) => known.unwrap_or_default(),
         };
         if matches!(self.lock_use, LockUse::Locked(_)) {
-            let others = programs.iter().filter_map(|own| {
-                let before = locked(own)?.toolchain.clone()?;
-                (before != named)
-                    .then(|| Change::Toolchain(platform, own.program.name.clone(), before, named.clone()))
+            let others = wanted.iter().filter_map(|it| {
+                let name = &it.program.name;
+                let before = locked(name)?.toolchain.clone()?;
+                (before != named).then(|| Change::Toolchain(platform, name.clone(), before, named.clone()))
             });
             // Before minutes are spent on what would be refused.
             refuse_changes(&others.collect::<Vec<_>>())?;
         }
-        let mut further = String::new();
-        for folder in &source.gopath {
-            let _ = writeln!(further, "{}", tree_digest(&source.recipe.what, folder)?);
-        }
-        let key = |compiled: &Compiled| {
-            let recipe = source.recipe.key_of(&compiled.command);
-            let format = kimg_go::compile::FORMAT;
-            Digest::of(format!(
-                "kimg go program {format}\n{digest}\n{further}{recipe}\n{platform}\n{named}\n"
-            ))
-        };
-        let cache = &self.reader.cache;
-        let mut known = BTreeMap::new();
-        let mut missing = Vec::new();
-        for own in programs {
-            let Some(compiled) = &own.compiled else { continue };
-            let kept = cache.record::<Kept>("go", &key(compiled));
-            match kept.and_then(|kept| cache.content(kept.digest, kept.size)) {
-                Some(content) => drop(known.insert(own.program.name.clone(), content)),
-                None => missing.push((*own, compiled)),
-            }
-        }
-        let what = source.recipe.what.clone();
-        let mut seconds = None;
-        if !missing.is_empty() {
-            let (go, zig) = tools?;
-            let names = missing.iter().map(|(own, _)| own.program.name.clone()).collect();
-            self.events.event(&Event::Compiling { what: what.clone(), platform, programs: names });
-            let commands: Vec<_> = missing.iter().map(|(_, compiled)| compiled.command.clone()).collect();
-            let done = self.compile(work, &commands, (go, zig), unpacked)?;
-            for (own, compiled) in &missing {
-                let keeping = || BuildError::disk(format!("keeping {}", own.program.name));
-                let mut file = fs::File::open(done.path(&compiled.command)).map_err(keeping())?;
-                let content = cache.contents().store(&own.program.install, &mut file).map_err(keeping())?;
-                let kept = Kept { digest: content.digest(), size: content.size() };
-                cache.keep("go", &key(compiled), &kept)?;
-                known.insert(own.program.name.clone(), content);
-            }
-            seconds = Some(done.time.as_secs());
-        }
-        self.events.event(&Event::Compiled {
-            what,
-            platform,
-            programs: known.len(),
-            toolchain: named.clone(),
-            seconds,
-        });
-        let gathered = programs.iter().filter_map(|own| {
-            let content = known.get(&own.program.name)?.clone();
+        // What the lock says of other inputs says nothing of these.
+        let same =
+            |it: &&LockedProgram| keeps && it.sha256 == digest && it.toolchain.as_deref() == Some(&*named);
+        let pinned = |name: &str| locked(name).filter(same)?.result;
+        let tools = || self.tools(work, before.as_deref());
+        let mut making = Making::new(self, work, &named, &pinned, &tools, unpacked)?;
+        let made = making.programs(wanted)?;
+        gathered.joined.extend(making.joined);
+        for it in wanted {
+            let Some(Part { content, within }) = made.get(&it.program.name).cloned() else { continue };
             let locked = LockedProgram {
-                name: own.program.name.clone(),
+                name: it.program.name.clone(),
                 platform,
                 sha256: digest,
                 source: address_of(source).filter(|_| source.sha256.is_none()),
                 toolchain: Some(named.clone()),
                 result: Some(content.digest()),
             };
-            Some(Gathered { own: (*own).clone(), content, locked })
-        });
-        Ok(gathered.collect())
+            gathered.programs.push((Provided { own: (*it).clone(), content, within }, locked));
+        }
+        Ok(())
     }
 
     /// The compilers for a source.
@@ -242,41 +195,6 @@ impl Run<'_> {
         let go = self.toolchain.go_like(like, &recipe.what, work.facts.needed.as_ref())?;
         let zig = recipe.cgo.then(|| self.toolchain.zig_for(&recipe.what)).transpose()?;
         Ok((go, zig))
-    }
-
-    fn compile(
-        &self,
-        work: &Work<'_>,
-        commands: &[kimg_go::Command],
-        (go, zig): (&Go, Option<&Zig>),
-        unpacked: &mut Option<Unpacked>,
-    ) -> Result<kimg_go::Compiled, BuildError> {
-        let Work { source, read, digest, facts, platform } = *work;
-        let recipe = &source.recipe;
-        // Removed with this process, or by the next one when this is killed: nothing half-made is ever found there.
-        let folder = self.reader.cache.scratch().join("go");
-        fs::create_dir_all(&folder).map_err(BuildError::disk("making a work folder"))?;
-        let logs = self.reader.cache.logs();
-        fs::create_dir_all(&logs).map_err(BuildError::disk("making the folder of logs"))?;
-        let source_of_all = match unpacked {
-            Some(source) => source,
-            None => unpacked.insert(read.unpack(recipe, facts, digest, &folder)?),
-        };
-        let name = recipe.what.replace(|c: char| !c.is_ascii_alphanumeric() && !"-.".contains(c), "-");
-        let job = Job {
-            recipe,
-            commands,
-            source: source_of_all,
-            facts,
-            platform,
-            go,
-            zig,
-            gopath: &source.gopath,
-            work: &folder,
-            log: &logs.join(format!("go-{name}-{}.log", platform.short())),
-            limit: source.limit,
-        };
-        Ok(kimg_go::compile(&job)?)
     }
 }
 

@@ -5,13 +5,18 @@
 //!                                      │
 //!                     GoSource (recipe, address) + its programs, as the project has others
 //!                                      │
-//!       build: source fetched and compared → toolchain chosen → key → the cache, or `kimg_go::compile`
+//!       build: source fetched and compared → toolchain chosen
+//!       making: key → the cache, or a shared one, or `kimg_go::compile`, or `kimg_go::compile_as_one`
 //!                                      │
 //!                     bytes in the cache, source and toolchain and result in the lock
 //! ```
+//! Programs of which `multicall` makes one are links to it in the images, in which it has a layer of its own, so that
+//! all images share it, whichever of its names they have.
+//!
 //! From there on a compiled program is a program of one's own: it stands for a root, or takes a package's place.
 
 mod build;
+mod making;
 mod preset;
 mod settings;
 
@@ -22,12 +27,12 @@ use kimg_go::{Command, Recipe};
 use kimg_source::Location;
 
 pub use build::found;
-pub(crate) use build::{Gathered, load};
+pub(crate) use build::load;
 pub use preset::{BUILT_IN, Preset};
 pub(crate) use settings::resolve;
 pub use settings::{GoProgramSettings, GoSettings};
 
-use kimg_core::Digest;
+use kimg_core::{Digest, ImagePath};
 
 /// A source of Go programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +47,21 @@ pub struct GoSource {
     pub gopath: Vec<PathBuf>,
     /// How long the compiler may take for one platform.
     pub limit: Duration,
+    /// Which of its programs are to be one.
+    pub multicall: Option<Multicall>,
+}
+
+/// Several programs of a source as one, which goes by the name that it is started by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Multicall {
+    /// What it is called: as its source.
+    pub name: String,
+    /// Where it stands in an image. Its programs are links to it.
+    pub install: ImagePath,
+    /// Its programs, whichever of them an image has: so it is the same in all of them.
+    pub commands: Vec<Command>,
+    /// Why they can't be one, if that is known without trying.
+    pub refused: Option<String>,
 }
 
 /// How a program of one's own is compiled.

@@ -39,6 +39,8 @@ pub struct Preset {
     pub(super) link: Option<LinkWord>,
     /// Whether modules are downloaded.
     pub(super) modules: Option<ModulesWord>,
+    /// Why its programs can't be one, if they can't.
+    pub no_multicall: Option<String>,
     /// Build tags.
     #[serde(default)]
     pub tags: Vec<String>,

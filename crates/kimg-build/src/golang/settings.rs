@@ -13,7 +13,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::preset::Preset;
-use super::{Compiled, GoSource};
+use super::{Compiled, GoSource, Multicall};
 use crate::error::BuildError;
 use crate::project::OwnProgram;
 
@@ -55,6 +55,8 @@ pub struct GoSettings {
     pub(super) link: Option<LinkWord>,
     /// The package whose place the programs take.
     pub replaces: Option<String>,
+    /// `true`, or the names of programs: these are built as one program that goes by its name, and are links to it.
+    pub(super) multicall: Option<MulticallSettings>,
     /// How long the compiler may take for one platform, in minutes: 60 when not said.
     pub time_limit: Option<u64>,
 }
@@ -74,6 +76,13 @@ pub enum GoProgramSettings {
         /// Where it stands in the image.
         install: String,
     },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum MulticallSettings {
+    All(bool),
+    These(Vec<String>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,9 +227,10 @@ fn one(table: &GoSettings, place: usize, folder: &Path) -> Result<(GoSource, Vec
             compiled: Some(Compiled { source: place, command, replaces: replaces.clone() }),
         });
     }
+    let multicall = multicall_of(table, preset.as_ref(), &programs, &name, &wrong)?;
     let limit = table.time_limit.map_or(LIMIT, |minutes| Duration::from_secs(minutes.saturating_mul(60)));
     let gopath = table.gopath.iter().map(|path| folder.join(path)).collect();
-    Ok((GoSource { recipe, location, sha256, gopath, limit }, programs))
+    Ok((GoSource { recipe, location, sha256, gopath, limit, multicall }, programs))
 }
 
 /// Name, package and place of each program.
@@ -265,6 +275,40 @@ fn programs_of(
         }
     }
     Ok(all)
+}
+
+/// Which of the programs are to be one, and where that stands.
+fn multicall_of(
+    table: &GoSettings,
+    preset: Option<&Preset>,
+    programs: &[OwnProgram],
+    source: &str,
+    wrong: &dyn Fn(String) -> BuildError,
+) -> Result<Option<Multicall>, BuildError> {
+    let named: Option<&[String]> = match &table.multicall {
+        None | Some(MulticallSettings::All(false)) => return Ok(None),
+        Some(MulticallSettings::All(true)) => None,
+        Some(MulticallSettings::These(names)) => Some(names),
+    };
+    let is_program = |name: &&String| programs.iter().any(|own| own.program.name == **name);
+    if let Some(unknown) = named.into_iter().flatten().find(|name| !is_program(name)) {
+        return Err(wrong(format!("multicall names `{unknown}`, which is none of its programs")));
+    }
+    let members = programs.iter().filter(|own| named.is_none_or(|names| names.contains(&own.program.name)));
+    let members: Vec<&OwnProgram> = members.collect();
+    let [first, _, ..] = &members[..] else {
+        return Err(wrong("multicall makes one program of several, and this is one".into()));
+    };
+    // It stands beside the first of them, under the name of the source.
+    let mut name = source.replace(|c: char| !c.is_ascii_alphanumeric() && !"-._".contains(c), "-");
+    if programs.iter().any(|own| own.program.name == name) {
+        name.push_str("-multicall");
+    }
+    let folder = first.program.install.parent().unwrap_or_else(ImagePath::root);
+    let install = folder.join(&name).map_err(|e| wrong(e.to_string()))?;
+    let commands = members.iter().filter_map(|own| Some(own.compiled.as_ref()?.command.clone())).collect();
+    let refused = preset.and_then(|preset| preset.no_multicall.clone());
+    Ok(Some(Multicall { name, install, commands, refused }))
 }
 
 fn placeholders(text: &str, version: Option<&Version>) -> String {

@@ -12,7 +12,8 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use kimg_apk::Package;
-use kimg_core::{Content, Platform};
+use kimg_core::{Content, ImagePath, Platform};
+use kimg_report::Joined;
 use kimg_source::lock::{Lock, LockError, LockedImage, LockedPackage, LockedProgram};
 use kimg_source::repository::{Reader, Transfer, kept_record};
 use tokio::sync::mpsc::unbounded_channel;
@@ -27,6 +28,7 @@ use crate::events::{Event, Events};
 use crate::golang;
 use crate::project::{OwnProgram, Project};
 use crate::select::wanted_here;
+use crate::shared_cache::SharedCache;
 use crate::wishes::Wishes;
 
 /// How a lock takes part in a build.
@@ -69,7 +71,27 @@ pub struct ImageInputs {
     /// The packages that were chosen, by name.
     pub packages: Vec<Arc<Package>>,
     /// Programs of one's own, with their bytes.
-    pub programs: Vec<(OwnProgram, Content)>,
+    pub programs: Vec<Provided>,
+}
+
+/// A program of one's own, with its bytes.
+#[derive(Debug, Clone)]
+pub struct Provided {
+    /// The program.
+    pub own: OwnProgram,
+    /// Its bytes, or those of the one that it is a part of.
+    pub content: Content,
+    /// The one that it is a part of, and a link to.
+    pub within: Option<Within>,
+}
+
+/// One program that is several, each by its name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Within {
+    /// What it is called.
+    pub name: String,
+    /// Where it stands.
+    pub path: ImagePath,
 }
 
 /// What all images are made of.
@@ -85,6 +107,8 @@ pub struct Inputs {
     pub lock: Lock,
     /// Files and bytes of packages.
     pub fetched: Fetched,
+    /// What came of programs that were to be one.
+    pub joined: Vec<Joined>,
     /// Every package, by platform and `name-version`, with where it came from.
     pub sourced: BTreeMap<(Platform, String), Sourced>,
 }
@@ -100,17 +124,18 @@ pub struct Fetched {
     pub from_cache: usize,
 }
 
-/// Resolves, fetches and verifies everything that the images of a project are made of.
+/// Resolves, fetches and verifies everything that the images of a project are made of. Compiled programs that shared
+/// caches have are taken over from there.
 pub async fn gather(
     project: &Project,
     reader: &Reader,
     lock_use: &LockUse,
     search_path: &OsStr,
-    events: &dyn Events,
+    (shared, events): (Option<&SharedCache>, &dyn Events),
 ) -> Result<Inputs, BuildError> {
     let (sender, mut transfers) = unbounded_channel();
     let reader = Reader { watch: Some(sender), ..reader.clone() };
-    let mut work = pin!(gather_all(project, &reader, lock_use, search_path, events));
+    let mut work = pin!(gather_all(project, &reader, lock_use, search_path, (shared, events)));
     loop {
         tokio::select! {
             done = &mut work => return done,
@@ -126,7 +151,7 @@ async fn gather_all(
     reader: &Reader,
     lock_use: &LockUse,
     search_path: &OsStr,
-    events: &dyn Events,
+    (shared, events): (Option<&SharedCache>, &dyn Events),
 ) -> Result<Inputs, BuildError> {
     let locked = read_lock(lock_use)?;
     let platforms = platform::open(project, reader, locked.as_ref(), events).await?;
@@ -153,7 +178,7 @@ async fn gather_all(
     });
 
     let (packages, fetched) = fetch::fetch(&chosen, &platforms, reader, events).await?;
-    let mut programs: BTreeMap<Platform, Vec<(OwnProgram, Content)>> = BTreeMap::new();
+    let mut programs: BTreeMap<Platform, Vec<Provided>> = BTreeMap::new();
     let mut lock = Lock::new();
     let indexes = platforms.values().flat_map(|platform| platform.read.clone()).collect();
     lock.indexes = platforms.values().flat_map(|platform| platform.seen.clone()).collect();
@@ -170,7 +195,8 @@ async fn gather_all(
             let known = locked.as_ref().and_then(|lock| lock.program(&own.program.name, *platform));
             let program = project.vendored(&own.program, known);
             let (content, digest) = program.load(reader).await?;
-            programs.entry(*platform).or_default().push((own.clone(), content));
+            let provided = Provided { own: own.clone(), content, within: None };
+            programs.entry(*platform).or_default().push(provided);
             lock.programs.push(LockedProgram {
                 name: own.program.name.clone(),
                 platform: *platform,
@@ -182,9 +208,9 @@ async fn gather_all(
         }
     }
     let pinned = (locked.as_ref(), lock_use);
-    for compiled in golang::load(project, reader, &wanted, pinned, search_path, events).await? {
-        let golang::Gathered { own, content, locked } = compiled;
-        programs.entry(locked.platform).or_default().push((own, content));
+    let compiled = golang::load(project, reader, &wanted, pinned, search_path, (shared, events)).await?;
+    for (provided, locked) in compiled.programs {
+        programs.entry(locked.platform).or_default().push(provided);
         lock.programs.push(locked);
     }
     for ((platform, _), Sourced { package, .. }) in &packages {
@@ -218,7 +244,7 @@ async fn gather_all(
         refuse_changes(&locked.compare(&lock))?;
     }
     one_version_each(project, &images)?;
-    Ok(Inputs { images, alpine, indexes, lock, fetched, sourced: packages })
+    Ok(Inputs { images, alpine, indexes, lock, fetched, joined: compiled.joined, sourced: packages })
 }
 
 /// Writes the inputs into the lock file, beside the images it has already. Gives whether the file changed.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use kimg_closure::{FactStore, Request, Rules};
-use kimg_core::variant::Probe;
-use kimg_core::{Content, ImagePath, Platform};
+use kimg_core::variant::{Probe, Root};
+use kimg_core::{Content, ImagePath, Platform, Resolved};
 use kimg_pack::{Candidate, Packing, Runners};
 
 use crate::aims::{Pinned, Use};
@@ -70,8 +70,7 @@ pub(crate) fn programs(images: &[Selected], minimum: u64) -> Vec<Program> {
                 platform: image.platform,
                 daemon: false,
                 often: false,
-                // A program that goes by its name is started by the name of one of its links: no probe is right.
-                probe: root.probe.clone().filter(|_| end.links.is_empty()),
+                probe: probe(image, root, &end),
                 pinned: Pinned { packing: Packing::default(), result: None },
                 mode: entry.mode,
                 xattrs: entry.xattrs.clone(),
@@ -82,6 +81,19 @@ pub(crate) fn programs(images: &[Selected], minimum: u64) -> Vec<Program> {
         programs.extend(here.into_values());
     }
     programs
+}
+
+/// How to see that the program starts at which a root ends. One that goes by its name is started by the name of one of its
+/// links, and then no probe is right; one of ours also takes that name as its first argument.
+fn probe(image: &Selected, root: &Root, end: &Resolved) -> Option<Probe> {
+    let mut probe = root.probe.clone()?;
+    if let Some(link) = end.links.last() {
+        if !image.multicalls.contains(&end.path) {
+            return None;
+        }
+        probe.arguments.insert(0, link.file_name()?.to_owned());
+    }
+    Some(probe)
 }
 
 /// The loader and libraries of a program, each at the path where it is looked for.

@@ -13,7 +13,7 @@ pub(super) const ARTIFACT: &str = "application/vnd.kimg.cache.v1+json";
 /// The media type of its first blob.
 pub(super) const INDEX: &str = "application/vnd.kimg.cache.index.v1+json";
 
-/// The media type of packed programs in it.
+/// The media type of packed and of compiled programs in it.
 const PROGRAM: &str = "application/vnd.kimg.cache.program.v1";
 
 /// The most bytes that an index has: 4 MiB, as a manifest.
@@ -28,6 +28,7 @@ pub(super) const MAX_ENTRIES: usize = 8000;
 pub(super) enum Kind {
     Layer,
     Program,
+    Compiled,
 }
 
 /// What was made of what a key names.
@@ -111,7 +112,7 @@ impl Index {
                 (Kind::Layer, Some(WrittenLayer { media_type, diff_id, tar_size })) => {
                     Made::Layer(LayerInfo { media_type, digest, size, diff_id, tar_size })
                 }
-                (Kind::Program, None) => Made::Program { digest, size },
+                (Kind::Program | Kind::Compiled, None) => Made::Program { digest, size },
                 _ => return Err(format!("the entry {key} is neither a layer's nor a program's")),
             };
             if *sizes.entry(digest).or_insert(size) != size {

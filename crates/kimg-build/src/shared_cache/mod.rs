@@ -19,13 +19,14 @@
 //! | `source` | one cache that is read: its index, fetched once a run and only if something is asked |
 //! | `layers` | layers that are taken over, and what they are compared with |
 //! | `programs` | the same of packed programs |
+//! | `compiled` | programs that are compiled from Go source |
 //! | `export` | adding what this run used, while others may do the same |
 //! | `tally` | what was asked, found, used and refused |
 //!
 //! # In the registry
 //!
 //! A cache is an OCI artifact under a tag (`artifactType` `application/vnd.kimg.cache.v1+json`, an empty config). Its first
-//! blob is the index, JSON of at most 4 MiB; the others are layers and packed programs, each once, so that the registry
+//! blob is the index, JSON of at most 4 MiB; the others are layers and packed and compiled programs, each once, so that the registry
 //! keeps them. A key is what the local cache goes by: [`kimg_layer::key`] names entries, codec, format and the codecs'
 //! versions; [`kimg_pack::key`] names program, decision, probe, packer and its version. So one cache serves all
 //! variants, platforms and versions of kimg, and no two of them meet under a key.
@@ -53,6 +54,10 @@
 //! broken or mixed up, and not what is evil; and the gate starts it here. Either way a program that is not what the lock says is refused, and one that needs UPX is
 //! not taken over without a UPX of the same version, whose version is part of the key.
 //!
+//! A **compiled program** can't be held against anything here: only compiling it would show that it is right. So it is taken over where
+//! the lock says what the same source becomes with the same compilers, and is that. By [`Programs::OfTrustedWriters`] it is
+//! taken over also where the lock does not say, and believed. A machine with such a lock needs no compiler.
+//!
 //! What was taken over lies in the local cache from then on, and goes into what is exported, as if it had been made here.
 //!
 //! # What is not shared
@@ -61,6 +66,7 @@
 //! nothing proves such a decision but trying. Nor is what only loses its symbols, which takes less time than fetching. What
 //! `kimg tune` measures is not in the local cache either: its decisions are in the lock, which is shared as a file.
 
+mod compiled;
 mod export;
 mod index;
 mod layers;
@@ -79,6 +85,7 @@ use tokio::runtime::Runtime;
 use crate::error::BuildError;
 use crate::events::{Event, Events};
 
+pub(crate) use compiled::WantedCompiled;
 pub use export::{Export, Exported};
 pub(crate) use layers::WantedLayer;
 pub(crate) use programs::WantedProgram;

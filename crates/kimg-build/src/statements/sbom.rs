@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::{SbomFormat, Statement, StatementKind, distribution, first_tag, vendor};
 use crate::build::Build;
 use crate::error::BuildError;
-use crate::inputs::{ImageInputs, Inputs};
+use crate::inputs::{ImageInputs, Inputs, Provided};
 use crate::project::OwnProgram;
 use crate::select::{Selected, known_sha1};
 
@@ -86,8 +86,8 @@ impl Bill<'_> {
         }
         for (origin, files) in by_origin {
             let Origin::Program(name) = origin else { continue };
-            if let Some((own, _)) = self.own.programs.iter().find(|(own, _)| own.program.name == *name) {
-                packages.push(self.program(own, files));
+            if let Some(provided) = self.provided(name) {
+                packages.push(self.program(name, &provided.own, files));
             }
         }
         packages.sort_by(|a, b| a.name.cmp(&b.name));
@@ -122,10 +122,7 @@ impl Bill<'_> {
     fn original(&self, path: &ImagePath, entry: &Entry) -> Option<&Content> {
         match &entry.origin {
             Origin::Generated(_) => None,
-            Origin::Program(name) => {
-                let own = self.own.programs.iter().find(|(own, _)| own.program.name == *name);
-                own.map(|(_, content)| content)
-            }
+            Origin::Program(name) => self.provided(name).map(|provided| &provided.content),
             Origin::Package { .. } => {
                 let package = self.image.packages.iter().find(|p| origin_of(&p.record) == entry.origin)?;
                 // Of two entries for one path the later one counts.
@@ -168,10 +165,17 @@ impl Bill<'_> {
         }
     }
 
-    fn program(&self, own: &OwnProgram, files: Vec<SbomFile>) -> SbomPackage {
+    /// The program of this name, or one that is part of the one of this name.
+    fn provided(&self, name: &str) -> Option<&Provided> {
+        let is_part = |it: &&Provided| it.within.as_ref().is_some_and(|one| one.name == name);
+        let mut all = self.own.programs.iter();
+        all.clone().find(|it| it.own.program.name == name).or_else(|| all.find(is_part))
+    }
+
+    fn program(&self, name: &str, own: &OwnProgram, files: Vec<SbomFile>) -> SbomPackage {
         let program = &own.program;
         SbomPackage {
-            name: program.name.clone(),
+            name: name.to_owned(),
             version: own.version.as_ref().map(ToString::to_string),
             source: SbomSource::Program,
             licence: String::new(),

@@ -1,0 +1,242 @@
+//! Programs that are compiled as one, and compiled programs that another machine takes over.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod go_source;
+mod program;
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use assert_cmd::Command;
+use go_source::{OF_FLANNEL, file_of, hello, plugins, sample};
+use kimg_core::Platform;
+use kimg_testkit::{DockerRegistry, FolderServer, Layout};
+use serde_json::Value;
+
+/// The plugins without C in one, and the one with C for itself.
+fn as_one(settings: &str) -> String {
+    settings.replacen("cgo = false\n", "cgo = false\nmulticall = true\n", 1)
+}
+
+#[test]
+fn plugins_in_one_program_answer_each_by_its_name_and_are_packed_as_before() {
+    let Some(real) = kimg_testkit::real() else { return };
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let folder = program::folder();
+    let Some(settings) = plugins(folder.path()) else { return };
+    fs_err::write(folder.path().join("kimg.toml"), as_one(&settings)).unwrap();
+    let build = |command: &str| {
+        let mut kimg = program::kimg(folder.path());
+        kimg.args([command, "--variant", "flannel", "--arch", "armv7", "--cache-dir"]);
+        kimg.arg(folder.path().join("cache")).args(["--progress", "plain", "-r"]).arg(real.repo());
+        kimg.arg("-k").arg(real.keys()).env("PATH", &path);
+        kimg
+    };
+    let first = program::answer(build("build").args(["--format", "json"]));
+    assert_eq!(first.code, 0, "{}", first.story);
+    println!("{}", first.story);
+    let report: Value = serde_json::from_str(&first.out).unwrap();
+    let joined = &report["joined"][0];
+    let alone = joined["programs"].as_array().unwrap().iter().map(|it| it["size"].as_u64().unwrap());
+    let (one, apart) = (joined["size"].as_u64().unwrap(), alone.sum::<u64>());
+    assert!(one * 2 < apart, "{one} bytes as one, {apart} apart");
+    assert!(
+        first.story.contains("bridge, host-local and portmap of cni-plugins v1.1.1 for linux/arm/v7 are one")
+    );
+
+    // The one is a layer of its own, and packed with a probe of one of its programs.
+    let image = &report["images"][0];
+    let layers = image["layers"].as_array().unwrap();
+    assert!(layers.iter().any(|layer| layer["name"] == "cni-plugins"), "{layers:?}");
+    let packed = image["packed"].as_array().unwrap();
+    let packed = packed.iter().find(|it| it["path"] == "/opt/cni/bin/cni-plugins").unwrap();
+    assert_eq!(packed["plain"], one);
+    assert!(packed["packed"].as_u64().is_some_and(|size| size < one), "{packed}");
+
+    let layout = Layout::open(folder.path().join("out"));
+    let name = program::indexes(&layout).remove("flannel").unwrap().name;
+    let unpacked = folder.path().join("root");
+    let root = kimg_testkit::umoci_unpack(layout.folder(), &name, Platform::ArmV7, &unpacked);
+    let Some(root) = root else { return };
+    for name in OF_FLANNEL {
+        let program = format!("/opt/cni/bin/{name}");
+        let Some(output) = root.run(&[&program], &[("CNI_COMMAND", "VERSION")]) else { return };
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let versions = said["supportedVersions"].as_array().cloned().unwrap_or_default();
+        assert!(versions.contains(&"1.0.0".into()), "{name}: {output:?}");
+        let link = fs_err::read_link(root.folder().join(format!("opt/cni/bin/{name}"))).ok();
+        let expected = (name != "loopback").then(|| Path::new("cni-plugins").to_owned());
+        assert_eq!(link, expected, "{name}");
+    }
+    assert_eq!(program::answer(&mut build("check")).code, 0);
+    let why = program::success(build("why").arg("/opt/cni/bin/cni-plugins"));
+    assert!(why.starts_with("`/opt/cni/bin/cni-plugins` is where `bridge` (root: the CNI plugin"), "{why}");
+
+    // Again: nothing is compiled, and the same is told of both ways.
+    let again = program::answer(build("build").args(["--format", "json", "--locked"]));
+    assert!(again.code == 0 && !again.story.contains(", with go1."), "{}", again.story);
+    let now: Value = serde_json::from_str(&again.out).unwrap();
+    assert_eq!(now["joined"], report["joined"]);
+}
+
+/// Two programs of one source, whose variables may register flags.
+fn two(folder: &Path, variable: &str) {
+    let settings = hello(folder, "");
+    let one = "programs = [{ name = 'hello', package = '.', install = '/usr/bin/hello' },";
+    let both = format!(
+        "multicall = true\n{one} {{ name = 'bye', package = 'bye', install = '/usr/local/bin/bye' }}]"
+    );
+    let (head, _) = settings.split_once("programs = ").unwrap();
+    fs_err::write(folder.join("kimg.toml"), format!("{head}{both}\n")).unwrap();
+    let main = format!(
+        "package main\n\nimport (\n\t\"flag\"\n\t\"os\"\n)\n\n{variable}\n\nfunc main() {{ flag.Parse(); os.Stdout.WriteString(\"bye\\n\") }}\n"
+    );
+    fs_err::create_dir_all(folder.join("hello/bye")).unwrap();
+    fs_err::write(folder.join("hello/bye/main.go"), main).unwrap();
+}
+
+#[test]
+fn programs_that_can_not_be_one_are_compiled_each_for_itself_and_that_is_said_each_time() {
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let folder = program::folder();
+    two(folder.path(), "var verbose = flag.Bool(\"v\", false, \"say more\")");
+    for tries in ["with", "compiled before with"] {
+        let answer = program::answer(sample(folder.path(), &path).args(["--format", "json"]));
+        assert_eq!(answer.code, 0, "{}", answer.story);
+        assert!(answer.story.contains(&format!("2 programs of hello for linux/arm64, {tries} go1.")));
+        let why = "can't be one program, and are built each for itself: bye/main.go:8:15: a variable of the package registers a flag";
+        assert!(
+            answer.story.contains(&format!("hello and bye of hello for linux/arm64 {why}")),
+            "{}",
+            answer.story
+        );
+        let report: Value = serde_json::from_str(&answer.out).unwrap();
+        assert_eq!(report["joined"][0]["size"], Value::Null);
+    }
+    let layout = Layout::open(folder.path().join("out"));
+    let plain = file_of(&layout, "plain", Platform::Arm64, "/usr/bin/hello");
+    assert!(plain.is_none_or(|bytes| bytes.starts_with(b"\x7fELF")));
+
+    // What does not compile as one for another reason: said with the compiler's words.
+    two(folder.path(), "");
+    fs_err::create_dir_all(folder.path().join("hello/bye/internal/cmd")).unwrap();
+    fs_err::rename(
+        folder.path().join("hello/bye/main.go"),
+        folder.path().join("hello/bye/internal/cmd/main.go"),
+    )
+    .unwrap();
+    let settings = fs_err::read_to_string(folder.path().join("kimg.toml")).unwrap();
+    let settings = settings.replace("package = 'bye'", "package = 'bye/internal/cmd'");
+    fs_err::write(folder.path().join("kimg.toml"), settings).unwrap();
+    let answer = program::answer(&mut sample(folder.path(), &path));
+    assert_eq!(answer.code, 0, "{}", answer.story);
+    assert!(answer.story.contains("use of internal package"), "{}", answer.story);
+}
+
+#[test]
+fn links_to_one_program_lead_there_from_wherever_they_are() {
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let folder = program::folder();
+    two(folder.path(), "");
+    program::success(&mut sample(folder.path(), &path));
+    let layout = Layout::open(folder.path().join("out"));
+    let name = program::indexes(&layout).remove("plain").unwrap().name;
+    let unpacked = folder.path().join("root");
+    let Some(root) = kimg_testkit::umoci_unpack(layout.folder(), &name, Platform::Arm64, &unpacked) else {
+        return;
+    };
+    let link = |path: &str| fs_err::read_link(root.folder().join(path)).unwrap();
+    // The source has the name of one of its programs.
+    assert_eq!(link("usr/bin/hello"), Path::new("hello-multicall"));
+    assert_eq!(link("usr/local/bin/bye"), Path::new("/usr/bin/hello-multicall"));
+    for (program, says) in [("/usr/bin/hello", "hello\n"), ("/usr/local/bin/bye", "bye\n")] {
+        let Some(output) = root.run(&[program], &[]) else { return };
+        assert_eq!(String::from_utf8_lossy(&output.stdout), says, "{output:?}");
+    }
+    let mut build = sample(folder.path(), &path);
+    program::success(build.args(["--sbom", "spdx", "--statements", "said"]));
+    let said = fs_err::read_dir(folder.path().join("said")).unwrap().flatten().next().unwrap();
+    let sbom: Value = serde_json::from_slice(&fs_err::read(said.path()).unwrap()).unwrap();
+    let packages = sbom["packages"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap());
+    let of_source: Vec<_> =
+        packages.filter(|name| ["hello", "bye", "hello-multicall"].contains(name)).collect();
+    assert_eq!(of_source, ["bye", "hello", "hello-multicall"]);
+}
+
+/// A machine with a cache of its own that takes part in a registry's.
+fn machine(folder: &Path, path: &OsStr, name: &str, more: &[&str]) -> Command {
+    let mut kimg = program::kimg(folder);
+    kimg.args(["build", "--sample", "--variant", "plain", "--arch", "arm64", "--pack", "never"]);
+    kimg.args(["--progress", "plain", "--retry-times", "0", "--lock", "kimg.lock"]).args(more);
+    kimg.env("KIMG_CACHE_DIR", folder.join(name)).env("PATH", path);
+    kimg
+}
+
+#[test]
+fn what_one_machine_compiled_another_takes_over_where_the_lock_knows_it() {
+    let Some(registry) = DockerRegistry::plain() else { return };
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let folder = program::folder();
+    two(folder.path(), "");
+    let cache = format!("{}/acme/kubelet:cache", registry.name());
+    let build = |name, path: &OsStr, more: &[&str]| {
+        let args = [&["--cache-from", &cache, "--format", "json"], more].concat();
+        program::answer(&mut machine(folder.path(), path, name, &args))
+    };
+    let first = build("one", &path, &["--cache-to", &cache]);
+    assert_eq!(first.code, 0, "{}", first.story);
+    let digest = |answer: &program::Answer| {
+        let report: Value = serde_json::from_str(&answer.out).unwrap_or_else(|_| panic!("{}", answer.story));
+        report["images"][0]["digest"].clone()
+    };
+
+    // Without a compiler, by the lock alone.
+    let second = build("two", OsStr::new("/nonexistent"), &["--locked"]);
+    assert_eq!((second.code, digest(&second)), (0, digest(&first)), "{}", second.story);
+    assert!(second.story.contains("compiled before with go1."), "{}", second.story);
+
+    // Without a lock it is not believed, unless those who write the cache are.
+    let lock = folder.path().join("kimg.lock");
+    let locked = fs_err::read_to_string(&lock).unwrap();
+    fs_err::remove_file(&lock).unwrap();
+    let third = build("three", &path, &[]);
+    assert_eq!((third.code, digest(&third)), (0, digest(&first)), "{}", third.story);
+    assert!(third.story.contains("the lock does not say what comes of that"), "{}", third.story);
+    fs_err::remove_file(&lock).unwrap();
+    let fourth = build("four", &path, &["--trust-cache"]);
+    assert!(fourth.code == 0 && fourth.story.contains("compiled before with go1."), "{}", fourth.story);
+
+    // A lock that says something else: it is compiled, and then the lock is what is wrong.
+    let result = locked.lines().find_map(|line| line.strip_prefix("result = ")).unwrap();
+    let other = format!("\"sha256:{}\"", "0".repeat(64));
+    fs_err::write(&lock, locked.replace(result, &other)).unwrap();
+    let fifth = build("five", &path, &["--locked"]);
+    assert_eq!(fifth.code, 41, "{}", fifth.story);
+    assert!(fifth.story.contains("the lock says that it becomes") && fifth.story.contains("other bytes"));
+}
+
+#[test]
+fn a_source_is_fetched_by_its_address_compared_and_pinned() {
+    let Some(path) = kimg_testkit::go_path() else { return };
+    let (folder, upstream) = (program::folder(), program::folder());
+    hello(upstream.path(), "");
+    let archive = upstream.path().join("hello-1.0.0.tar.gz");
+    let mut tar = std::process::Command::new("tar");
+    kimg_testkit::run(tar.current_dir(upstream.path()).arg("-czf").arg(&archive).arg("hello"));
+    let right = kimg_core::Digest::of(fs_err::read(&archive).unwrap());
+    let server = FolderServer::new(upstream.path());
+    let settings = |sha256: &str| {
+        hello(folder.path(), &format!("version = '1.0.0'\nsha256 = '{sha256}'"))
+            .replace("source = 'hello'", &format!("source = '{}'", server.url("hello-{version}.tar.gz")))
+    };
+    let write = |sha256: &str| fs_err::write(folder.path().join("kimg.toml"), settings(sha256)).unwrap();
+    write(&"0".repeat(64));
+    let story = program::failure(&mut sample(folder.path(), &path), 10);
+    assert!(story.contains(&right.hex()), "{story}");
+    write(&right.hex());
+    program::success(&mut sample(folder.path(), &path));
+    // From the cache, when nobody answers any more.
+    drop(server);
+    program::success(sample(folder.path(), &path).arg("--offline"));
+}

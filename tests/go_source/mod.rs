@@ -1,0 +1,60 @@
+//! Sources of Go programs, and the settings that compile them.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command as Process;
+
+use assert_cmd::Command;
+use kimg_core::Platform;
+use kimg_testkit::Layout;
+
+use crate::program;
+
+/// The plugins of a flannel network: three without C, one with.
+pub(crate) fn plugins(folder: &Path) -> Option<String> {
+    let (plugins, gocode) = (kimg_testkit::debian_source("plugins")?, kimg_testkit::debian_source("gocode")?);
+    // Where the source lies is not to be seen in what is compiled from it.
+    kimg_testkit::run(Process::new("cp").arg("-r").args([&plugins, &folder.join("plugins")]));
+    let table = |programs: &str, cgo: bool| {
+        format!(
+            "[[go]]\npreset = 'cni-plugins'\nversion = '1.1.1'\nsource = 'plugins'\nlayout = 'gopath'\n\
+             gopath = ['{}']\nprograms = [{programs}]\ncgo = {cgo}\n",
+            gocode.display()
+        )
+    };
+    Some(table("'bridge', 'host-local', 'portmap'", false) + &table("'loopback'", true))
+}
+
+pub(crate) const OF_FLANNEL: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
+
+/// A small source of Go, and the settings that build `hello` out of it.
+pub(crate) fn hello(folder: &Path, more: &str) -> String {
+    let source = folder.join("hello");
+    fs_err::create_dir_all(&source).unwrap();
+    fs_err::write(source.join("go.mod"), "module example.org/hello\n\ngo 1.15\n").unwrap();
+    let main = "package main\n\nimport \"os\"\n\nfunc main() { os.Stdout.WriteString(\"hello\\n\") }\n";
+    fs_err::write(source.join("main.go"), main).unwrap();
+    format!(
+        "[[go]]\nname = 'hello'\nsource = 'hello'\n{more}\n\
+         programs = [{{ name = 'hello', package = '.', install = '/usr/bin/hello' }}]\n"
+    )
+}
+
+/// `kimg build` of the sample's plain image for arm64, in a folder with these settings and a cache of its own.
+pub(crate) fn sample(folder: &Path, path: &OsStr) -> Command {
+    let mut kimg = program::kimg(folder);
+    kimg.args(["build", "--sample", "--variant", "plain", "--arch", "arm64", "--pack", "never"]);
+    kimg.args(["--progress", "plain"]).env("KIMG_CACHE_DIR", folder.join("cache")).env("PATH", path);
+    kimg
+}
+
+/// The bytes of a program of an image.
+pub(crate) fn file_of(layout: &Layout, variant: &str, platform: Platform, path: &str) -> Option<Vec<u8>> {
+    let folder = program::folder();
+    let built = program::indexes(layout).remove(variant).unwrap();
+    let root =
+        kimg_testkit::umoci_unpack(layout.folder(), &built.name, platform, &folder.path().join("root"))?;
+    Some(fs_err::read(root.folder().join(path.trim_start_matches('/'))).unwrap())
+}
