@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
+mod go_source;
 mod program;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -34,12 +35,7 @@ fn steps(file: &str, wanted: &str) -> Vec<String> {
 /// A project with a lock, and a `kimg` on the path that takes the sample wherever it builds.
 fn project() -> TempDir {
     let folder = program::folder();
-    let wrapper = format!(
-        "#!/bin/sh\ncase $1 in publish|lock) set -- \"$@\" --sample;; esac\nexec {} \"$@\"\n",
-        env!("CARGO_BIN_EXE_kimg")
-    );
-    fs_err::write(folder.path().join("kimg"), wrapper).unwrap();
-    fs_err::set_permissions(folder.path().join("kimg"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    wrap(folder.path(), "publish|lock) set -- \"$@\" --sample;;");
     fs_err::write(folder.path().join("kimg.toml"), "variants = [\"plain\", \"cni\"]\npack = \"never\"\n")
         .unwrap();
     let mut lock = program::kimg(folder.path());
@@ -47,13 +43,22 @@ fn project() -> TempDir {
     folder
 }
 
-fn run(folder: &Path, step: &str, environment: &[(&str, &str)]) {
+/// A `kimg` on the path that takes other words than those of an example.
+fn wrap(folder: &Path, cases: &str) {
+    let wrapper = format!("#!/bin/sh\ncase $1 in {cases} esac\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_kimg"));
+    fs_err::write(folder.join("kimg"), wrapper).unwrap();
+    fs_err::set_permissions(folder.join("kimg"), std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Runs a step, and gives what it says.
+fn run(folder: &Path, step: &str, environment: &[(&str, &str)]) -> String {
     let mut shell = Command::new("bash");
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
     shell.args(["-euo", "pipefail", "-c", step]).current_dir(folder).env_clear().env("PATH", path);
     shell.env("HOME", folder).env("KIMG_CACHE_DIR", folder.join("cache"));
     let ended = output(shell.envs(environment.iter().copied()));
     assert!(ended.status.success(), "{step}\n{}", both(&ended));
+    both(&ended)
 }
 
 #[test]
@@ -108,4 +113,71 @@ fn the_pipeline_for_gitlab_publishes_a_release() {
     inspect.envs(who).args(["inspect", &format!("{repository}:v1.34.2-cni-sample"), "--format", "json"]);
     let seen = json(inspect.arg("--cache-dir").arg(folder.join("cache")));
     assert_eq!(seen["images"].as_array().unwrap().len(), 3, "{seen}");
+}
+
+#[test]
+fn the_nightly_workflow_compiles_and_publishes_what_is_new_and_nothing_else() {
+    let Some(registry) = DockerRegistry::with_password() else { return };
+    let (Some(path), Some(real)) = (kimg_testkit::go_path(), kimg_testkit::real()) else { return };
+    let (folder, upstream) = (program::folder(), program::folder());
+    let folder = folder.path();
+    let say = |minor: &str, version: &str| {
+        fs_err::write(upstream.path().join(format!("stable{minor}.txt")), version).unwrap();
+    };
+    for (minor, version) in
+        [("", "v1.34.2"), ("-1.34", "v1.34.2"), ("-1.33", "v1.33.6"), ("-1.32", "v1.32.9")]
+    {
+        say(minor, version);
+    }
+    for version in ["1.34.2", "1.33.6", "1.32.9", "1.32.10"] {
+        go_source::stand_in(&folder.join(format!("kubernetes-{version}")), version);
+    }
+    let settings = "variants = ['plain']\n\n[[go]]\npreset = 'kubernetes'\nsource = 'kubernetes-{version}'\ncgo = false\n";
+    fs_err::write(folder.join("kimg.toml"), settings).unwrap();
+    let server = kimg_testkit::FolderServer::new(upstream.path());
+    let address = server.url("").trim_end_matches('/').to_owned();
+    let packages = format!("-r {} -k {} --arch arm64", real.repo().display(), real.keys().display());
+    wrap(
+        folder,
+        &format!(
+            "publish) set -- \"$@\" {packages} --partial --pack never;; \
+             preflight) set -- \"$@\" {packages};; versions) set -- \"$@\" --upstream {address};;"
+        ),
+    );
+    let repository = format!("{}/acme/kubelet", registry.name());
+    let path = format!("{}:{}", folder.display(), path.to_string_lossy());
+    let environment = [
+        ("REPOSITORY", repository.as_str()),
+        ("TOKEN", DockerRegistry::PASSWORD),
+        ("GITHUB_ACTOR", DockerRegistry::USER),
+        ("PATH", path.as_str()),
+    ];
+    let steps = steps("nightly.yml", "");
+    assert_eq!(steps.len(), 5, "{steps:?}");
+    let night = || {
+        let told: Vec<String> = steps[1..].iter().map(|step| run(folder, step, &environment)).collect();
+        told.concat()
+    };
+    let first = night();
+    assert!(
+        first.contains("1.34.2,1.33.6,1.32.9") && first.contains("kubernetes v1.32.9, compiled"),
+        "{first}"
+    );
+    let tags = || {
+        let mut tags = program::kimg(folder);
+        tags.args(["versions", "--upstream", &address, "--published", &repository, "--format", "json"]);
+        let listed = json(tags.env("KIMG_CACHE_DIR", folder.join("cache")));
+        listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["published"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tags(), ["v1.34.2", "v1.33.6", "v1.32.9"]);
+    assert!(!night().contains("compiled"), "a night without anything new");
+    say("-1.32", "v1.32.10");
+    let third = night();
+    assert!(third.contains("v1.32.10") && !third.contains("v1.33.6, compiled"), "{third}");
+    assert_eq!(tags(), ["v1.34.2", "v1.33.6", "v1.32.10"]);
 }

@@ -118,15 +118,7 @@ fn several_versions_in_one_run_share_what_is_equal_and_have_a_lock_each() {
     let Some(path) = kimg_testkit::go_path() else { return };
     let folder = program::folder();
     for version in ["1.33.6", "1.34.2"] {
-        let source = folder.path().join(format!("kubernetes-{version}"));
-        for name in ["kubelet", "kubeadm", "kube-proxy"] {
-            let main = format!(
-                "package main\n\nimport \"os\"\n\nfunc main() {{ os.Stdout.WriteString(\"{name} {version}\\n\") }}\n"
-            );
-            fs_err::create_dir_all(source.join("cmd").join(name)).unwrap();
-            fs_err::write(source.join("cmd").join(name).join("main.go"), main).unwrap();
-        }
-        fs_err::write(source.join("go.mod"), "module k8s.io/kubernetes\n\ngo 1.15\n").unwrap();
+        go_source::stand_in(&folder.path().join(format!("kubernetes-{version}")), version);
     }
     let settings = "[[go]]\npreset = 'kubernetes'\nsource = 'kubernetes-{version}'\ncgo = false\n";
     fs_err::write(folder.path().join("kimg.toml"), settings).unwrap();
@@ -286,13 +278,25 @@ fn after_a_killed_build_nothing_runs_on_and_the_next_one_starts_anew() {
 #[test]
 fn preflight_says_from_where_each_program_comes_and_why_one_is_missing() {
     let Some(real) = kimg_testkit::real() else { return };
-    let Some(path) = kimg_testkit::go_path() else { return };
+    // Compilers that only say their versions: none is started to compile.
+    let says = |go: &str| {
+        let folder = program::folder();
+        for (name, says) in [("go", format!("go version {go} linux/amd64")), ("zig", "0.17.1".into())] {
+            let file = folder.path().join(name);
+            fs_err::write(&file, format!("#!/bin/sh\necho '{says}'\n")).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            fs_err::set_permissions(&file, mode).unwrap();
+        }
+        folder
+    };
+    let (new, old) = (says("go1.99.0"), says("go1.19.8"));
+    let path = new.path();
     let folder = program::folder();
     let preflight = |more: &[&str]| {
         let mut kimg = program::kimg_on(&real, folder.path(), "preflight");
         kimg.args(["--variant", "kubeadm", "--arch", "arm64", "--arch", "armv7"])
             .args(more)
-            .env("PATH", &path);
+            .env("PATH", path);
         kimg
     };
     let cells = program::json(&mut preflight(&["--kubernetes", "1.36.1,1.35.3", "--format", "json"]));
@@ -312,6 +316,12 @@ fn preflight_says_from_where_each_program_comes_and_why_one_is_missing() {
     let cells = program::json(&mut preflight(&["--format", "json"]));
     assert!(part(&cells[0], "kubelet")["from"].as_str().unwrap().starts_with("package kubelet-1.20.2-r"));
     assert_eq!(program::answer(&mut preflight(&["--strict"])).code, 13);
+    // With a source that is still to be fetched, it is known which Go it needs.
+    let too_old = program::answer(preflight(&["--kubernetes", "1.34.2"]).env("PATH", old.path()));
+    let needs =
+        "compiling kubernetes v1.34.2 needs Go 1.24 or newer (upstream's go.mod says so);";
+    let told = too_old.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(too_old.code == 13 && told.contains(needs), "{}", too_old.out);
     let no_compiler = program::answer(preflight(&["--kubernetes", "1.35.3"]).env("PATH", "/nonexistent"));
     assert_eq!(no_compiler.code, 13, "{}", no_compiler.story);
     assert!(no_compiler.out.contains("kubernetes v1.35.3 needs zig") || no_compiler.out.contains("needs Go"));

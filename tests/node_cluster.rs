@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod go_source;
 mod node_machine;
 mod program;
 
 use std::process::Command;
 
+use kimg_core::Platform;
 use kimg_testkit::{both, run, tool};
 use node_machine::cluster::SERVER;
 use node_machine::{ADAPTATIONS, NodeMachine, Part, adapted};
@@ -88,11 +90,33 @@ fn proxy_pod(node: &NodeMachine, set: &Value) -> String {
 #[test]
 #[ignore = "a whole node with an API server: about a minute"]
 fn a_node_registers_and_runs_a_pod_and_kube_proxy_leads_a_service_to_it() {
-    let Some(save) = tool("iptables-legacy-save") else { return };
-    let Some(mut node) = NodeMachine::start() else { return };
-    if node.start_control_plane().is_none() {
+    let Some(node) = NodeMachine::start() else { return };
+    a_node_with_a_pod_and_a_service(node);
+}
+
+#[test]
+#[ignore = "a whole node with an API server: about a minute, and some to compile"]
+fn so_does_a_node_whose_programs_are_one() {
+    let Some(node) = NodeMachine::start() else { return };
+    let Some(settings) = go_source::kubernetes(go_source::As::One) else { return };
+    fs_err::write(node.folder.path().join("kimg.toml"), settings).unwrap();
+    let Some(node) = a_node_with_a_pod_and_a_service(node) else { return };
+    // It is one program here, on the machine too, where the plugins were brought to.
+    let layout = kimg_testkit::Layout::open(node.folder.path().join("out"));
+    let name = program::indexes(&layout).remove("kube-proxy").unwrap().name;
+    let root = node.folder.path().join("kube-proxy");
+    let Some(root) = kimg_testkit::umoci_unpack(layout.folder(), &name, Platform::Amd64, &root) else {
         return;
-    }
+    };
+    let link = fs_err::read_link(root.folder().join("usr/local/bin/kube-proxy")).unwrap();
+    assert_eq!(link, std::path::Path::new("/usr/bin/kubernetes"));
+    assert!(node.machine.path("/opt/cni/bin/cni-plugins").exists());
+}
+
+/// All of it; `None` after a visible skip.
+fn a_node_with_a_pod_and_a_service(mut node: NodeMachine) -> Option<NodeMachine> {
+    let save = tool("iptables-legacy-save")?;
+    node.start_control_plane()?;
     node.publish(&["cni", "kube-proxy"]);
     let words = ["--image", "localhost:5000/kubelet:v1.20.2-cni", "--runtime", "containerd"];
     let config = node.kimg_node(&[&["config"][..], &words].concat());
@@ -157,6 +181,7 @@ fn a_node_registers_and_runs_a_pod_and_kube_proxy_leads_a_service_to_it() {
         answer.status.success().then(|| both(&answer))
     });
     assert_eq!(served, "served by a pod\n");
+    Some(node)
 }
 
 /// What kubeadm's preflight would not let pass here, with the reason.

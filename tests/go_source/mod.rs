@@ -58,3 +58,37 @@ pub(crate) fn file_of(layout: &Layout, variant: &str, platform: Platform, path: 
         kimg_testkit::umoci_unpack(layout.folder(), &built.name, platform, &folder.path().join("root"))?;
     Some(fs_err::read(root.folder().join(path.trim_start_matches('/'))).unwrap())
 }
+
+/// Whether programs of a source are compiled each for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum As {
+    Each,
+    One,
+}
+
+/// Settings that compile Kubernetes 1.20.2 and the CNI plugins of Debian's source packages.
+pub(crate) fn kubernetes(how: As) -> Option<String> {
+    let source = |name| kimg_testkit::debian_source(name);
+    let (kubernetes, plugins, gocode) = (source("kubernetes.tar.gz")?, source("plugins")?, source("gocode")?);
+    let one = how == As::One;
+    Some(format!(
+        "[[go]]\npreset = 'kubernetes'\nversion = '1.20.2'\nsource = '{}'\nmulticall = {one}\n\n\
+         [[go]]\npreset = 'cni-plugins'\nversion = '1.1.1'\nsource = '{}'\nlayout = 'gopath'\n\
+         gopath = ['{}']\nmulticall = {one}\n",
+        kubernetes.display(),
+        plugins.display(),
+        gocode.display()
+    ))
+}
+
+/// A source with the layout of Kubernetes' own, whose programs only say who they are.
+pub(crate) fn stand_in(source: &Path, version: &str) {
+    for name in ["kubelet", "kubeadm", "kube-proxy"] {
+        let main = format!(
+            "package main\n\nimport \"os\"\n\nfunc main() {{ os.Stdout.WriteString(\"{name} {version}\\n\") }}\n"
+        );
+        fs_err::create_dir_all(source.join("cmd").join(name)).unwrap();
+        fs_err::write(source.join("cmd").join(name).join("main.go"), main).unwrap();
+    }
+    fs_err::write(source.join("go.mod"), "module k8s.io/kubernetes\n\ngo 1.15\n").unwrap();
+}

@@ -148,6 +148,10 @@ impl NodeMachine {
     pub(crate) fn publish(&self, variants: &[&str]) {
         let mut build = program::kimg_on(&self.real, self.folder.path(), "build");
         build.args(["--arch", "amd64", "--pack", "never"]);
+        if let Some(path) = kimg_testkit::go_path() {
+            // For settings that compile.
+            build.env("PATH", path);
+        }
         for variant in variants {
             build.args(["--variant", variant]);
         }

@@ -94,8 +94,8 @@ pub fn preflight(build: &Build<'_>) -> Result<Vec<Cell>, BuildError> {
     Ok(cells)
 }
 
-/// Whether the compilers for a source are here; a source that is somewhere else says its version of Go only when it is
-/// fetched.
+/// Whether the compilers for a source are here. Which Go a source needs it says itself where it is a folder; of others it is
+/// what is known of upstream's.
 fn can_compile(source: &GoSource, toolchain: &Toolchain) -> Result<(), String> {
     let what = &source.recipe.what;
     let tell = |error: GoError| error.to_string();
@@ -107,7 +107,8 @@ fn can_compile(source: &GoSource, toolchain: &Toolchain) -> Result<(), String> {
         _ => None,
     };
     let facts = read.map(|read| read.facts(what)).transpose().map_err(tell)?;
-    toolchain.go_for(what, facts.and_then(|facts| facts.needed).as_ref()).map_err(tell)?;
+    let needed = facts.map_or(source.needed.clone(), |facts| facts.needed);
+    toolchain.go_for(what, needed.as_ref()).map_err(tell)?;
     if source.recipe.cgo {
         toolchain.zig_for(what).map_err(tell)?;
     }

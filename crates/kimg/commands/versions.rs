@@ -29,7 +29,7 @@ pub(crate) struct VersionsArgs {
     #[arg(long, value_name = "REPOSITORY")]
     published: Option<String>,
 
-    /// Print only the versions that are still to be built, with commas between them
+    /// Print only the versions that are still to be built, with commas between them; nothing if there is none
     #[arg(long)]
     new: bool,
 
@@ -62,7 +62,10 @@ pub(crate) fn run(args: &VersionsArgs) -> Result<ExitCode, Failure> {
             .filter(|minor| minor.is_new())
             .map(|minor| minor.newest.to_string().trim_start_matches('v').to_owned())
             .collect();
-        writeln!(std::io::stdout(), "{}", new.join(","))?;
+        // Nothing new is nothing to read, for `test -s` and `test -n`.
+        if !new.is_empty() {
+            writeln!(std::io::stdout(), "{}", new.join(","))?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new(["Minor", "Newest patch", "Published", "To build"].map(Column::left));

@@ -23,6 +23,7 @@ mod settings;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kimg_go::source::Needed;
 use kimg_go::{Command, Recipe};
 use kimg_source::Location;
 
@@ -45,6 +46,8 @@ pub struct GoSource {
     pub sha256: Option<Digest>,
     /// Folders with packages that it does not hold, for the layout of a `GOPATH`.
     pub gopath: Vec<PathBuf>,
+    /// The oldest Go that it is known to need, before it says so itself.
+    pub needed: Option<Needed>,
     /// How long the compiler may take for one platform.
     pub limit: Duration,
     /// Which of its programs are to be one.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kimg_go::source::Needed;
 use semver::Version;
 use serde::Deserialize;
 
@@ -49,6 +50,8 @@ pub struct Preset {
     pub variables: BTreeMap<String, String>,
     #[serde(default, rename = "layout")]
     layouts: Vec<LayoutOf>,
+    #[serde(default, rename = "go")]
+    needs: Vec<NeedOf>,
     /// Its programs.
     #[serde(rename = "program")]
     programs: Vec<PresetProgram>,
@@ -60,6 +63,13 @@ struct LayoutOf {
     is: LayoutWord,
     #[serde(default)]
     before: Option<Version>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NeedOf {
+    since: Version,
+    needs: String,
 }
 
 /// A program of a preset.
@@ -116,6 +126,12 @@ impl Preset {
         })
     }
 
+    /// The oldest Go that a version is known to need.
+    pub(super) fn need_of(&self, version: &Version) -> Option<Needed> {
+        let known = self.needs.iter().rev().find(|need| *version >= need.since)?;
+        Some(Needed { version: known.needs.parse().ok()?, says: "upstream's go.mod".into() })
+    }
+
     /// How a version's source lies.
     pub(super) fn layout_of(&self, version: &Version) -> LayoutWord {
         let of_version = |layout: &&LayoutOf| layout.before.as_ref().is_none_or(|before| version < before);
@@ -138,6 +154,8 @@ mod tests {
         for preset in Preset::all().unwrap() {
             assert!(preset.source.contains("v{version}"), "{}", preset.name);
             assert!(preset.programs_of(&Version::new(1, 35, 0)).count() > 0, "{}", preset.name);
+            assert!(preset.needs.is_sorted_by(|a, b| a.since < b.since), "{}", preset.name);
+            assert!(preset.needs.iter().all(|need| preset.need_of(&need.since).is_some()), "{}", preset.name);
         }
         assert!(Preset::named("etcd").unwrap_err().to_string().contains("no preset `etcd`"));
     }

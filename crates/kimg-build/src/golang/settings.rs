@@ -213,6 +213,7 @@ fn one(table: &GoSettings, place: usize, folder: &Path) -> Result<(GoSource, Vec
     };
     let kubernetes = preset.as_ref().filter(|preset| preset.is_kubernetes).and(said);
     let kubernetes: Option<KubernetesVersion> = kubernetes.and_then(|version| version.parse().ok());
+    let needed = preset.as_ref().zip(version.as_ref()).and_then(|(preset, version)| preset.need_of(version));
     let replaces = table.replaces.clone().or_else(|| preset.as_ref()?.replaces.clone());
     let mut programs = Vec::new();
     for ((name, _, install), command) in own.into_iter().zip(commands) {
@@ -230,7 +231,7 @@ fn one(table: &GoSettings, place: usize, folder: &Path) -> Result<(GoSource, Vec
     let multicall = multicall_of(table, preset.as_ref(), &programs, &name, &wrong)?;
     let limit = table.time_limit.map_or(LIMIT, |minutes| Duration::from_secs(minutes.saturating_mul(60)));
     let gopath = table.gopath.iter().map(|path| folder.join(path)).collect();
-    Ok((GoSource { recipe, location, sha256, gopath, limit, multicall }, programs))
+    Ok((GoSource { recipe, location, sha256, gopath, needed, limit, multicall }, programs))
 }
 
 /// Name, package and place of each program.
