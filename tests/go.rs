@@ -318,8 +318,7 @@ fn preflight_says_from_where_each_program_comes_and_why_one_is_missing() {
     assert_eq!(program::answer(&mut preflight(&["--strict"])).code, 13);
     // With a source that is still to be fetched, it is known which Go it needs.
     let too_old = program::answer(preflight(&["--kubernetes", "1.34.2"]).env("PATH", old.path()));
-    let needs =
-        "compiling kubernetes v1.34.2 needs Go 1.24 or newer (upstream's go.mod says so);";
+    let needs = "compiling kubernetes v1.34.2 needs Go 1.24 or newer (upstream's go.mod says so);";
     let told = too_old.out.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(too_old.code == 13 && told.contains(needs), "{}", too_old.out);
     let no_compiler = program::answer(preflight(&["--kubernetes", "1.35.3"]).env("PATH", "/nonexistent"));

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use assert_cmd::Command;
-use go_source::{OF_FLANNEL, file_of, hello, plugins, sample};
+use go_source::{OF_FLANNEL, file_of, hello, plugins, sample, stand_in};
 use kimg_core::Platform;
 use kimg_testkit::{DockerRegistry, FolderServer, Layout};
 use serde_json::Value;
@@ -96,42 +96,75 @@ fn two(folder: &Path, variable: &str) {
     fs_err::write(folder.join("hello/bye/main.go"), main).unwrap();
 }
 
+/// A kubelet that says which program it is a part of.
+const SAYS_WHERE: &str = r#"package main
+
+import (
+	"os"
+	"runtime/debug"
+)
+
+func main() {
+	info, _ := debug.ReadBuildInfo()
+	os.Stdout.WriteString("kubelet of " + info.Path + "\n")
+}
+"#;
+
+#[test]
+fn a_program_that_answers_otherwise_as_part_of_the_one_stays_alone() {
+    let Some(path) = kimg_testkit::go_path() else { return };
+    if kimg_testkit::tool(Platform::Arm64.qemu()).is_none() {
+        return;
+    }
+    let folder = program::folder();
+    let source = folder.path().join("kubernetes-1.34.2");
+    stand_in(&source, "1.34.2");
+    let settings = "kubernetes = '1.34.2'\n\n[[go]]\npreset = 'kubernetes'\nsource = 'kubernetes-{version}'\n\
+                    cgo = false\nmulticall = ['kubelet', 'kubeadm']\n";
+    fs_err::write(folder.path().join("kimg.toml"), settings).unwrap();
+    let build = || {
+        let answer = program::answer(sample(folder.path(), &path).args(["--format", "json"]));
+        assert_eq!(answer.code, 0, "{}", answer.story);
+        let report: Value = serde_json::from_str(&answer.out).unwrap();
+        let layers = report["images"][0]["layers"].as_array().unwrap();
+        (answer.story, layers.iter().any(|layer| layer["name"] == "kubernetes"))
+    };
+    let (story, one) = build();
+    assert!(
+        one && story.contains("kubelet and kubeadm of kubernetes v1.34.2 for linux/arm64 are one"),
+        "{story}"
+    );
+    fs_err::write(source.join("cmd/kubelet/main.go"), SAYS_WHERE).unwrap();
+    let (story, one) = build();
+    let why = "each for itself: kubelet does not answer as it does alone: what it prints differs";
+    assert!(!one && story.contains(why), "{story}");
+}
+
 #[test]
 fn programs_that_can_not_be_one_are_compiled_each_for_itself_and_that_is_said_each_time() {
     let Some(path) = kimg_testkit::go_path() else { return };
     let folder = program::folder();
-    two(folder.path(), "var verbose = flag.Bool(\"v\", false, \"say more\")");
+    two(folder.path(), "");
+    let place = |name: &str| folder.path().join("hello/bye").join(name);
+    fs_err::create_dir_all(place("internal/cmd")).unwrap();
+    fs_err::rename(place("main.go"), place("internal/cmd/main.go")).unwrap();
+    let settings = fs_err::read_to_string(folder.path().join("kimg.toml")).unwrap();
+    let settings = settings.replace("package = 'bye'", "package = 'bye/internal/cmd'");
+    fs_err::write(folder.path().join("kimg.toml"), settings).unwrap();
     for tries in ["with", "compiled before with"] {
         let answer = program::answer(sample(folder.path(), &path).args(["--format", "json"]));
         assert_eq!(answer.code, 0, "{}", answer.story);
         assert!(answer.story.contains(&format!("2 programs of hello for linux/arm64, {tries} go1.")));
-        let why = "can't be one program, and are built each for itself: bye/main.go:8:15: a variable of the package registers a flag";
-        assert!(
-            answer.story.contains(&format!("hello and bye of hello for linux/arm64 {why}")),
-            "{}",
-            answer.story
-        );
+        let told =
+            "hello and bye of hello for linux/arm64 can't be one program, and are built each for itself: ";
+        let why = answer.story.lines().find_map(|line| line.split_once(told)).map(|(_, why)| why.to_owned());
+        assert!(why.is_some_and(|why| why.contains("use of internal package")), "{}", answer.story);
         let report: Value = serde_json::from_str(&answer.out).unwrap();
         assert_eq!(report["joined"][0]["size"], Value::Null);
     }
     let layout = Layout::open(folder.path().join("out"));
-    let plain = file_of(&layout, "plain", Platform::Arm64, "/usr/bin/hello");
-    assert!(plain.is_none_or(|bytes| bytes.starts_with(b"\x7fELF")));
-
-    // What does not compile as one for another reason: said with the compiler's words.
-    two(folder.path(), "");
-    fs_err::create_dir_all(folder.path().join("hello/bye/internal/cmd")).unwrap();
-    fs_err::rename(
-        folder.path().join("hello/bye/main.go"),
-        folder.path().join("hello/bye/internal/cmd/main.go"),
-    )
-    .unwrap();
-    let settings = fs_err::read_to_string(folder.path().join("kimg.toml")).unwrap();
-    let settings = settings.replace("package = 'bye'", "package = 'bye/internal/cmd'");
-    fs_err::write(folder.path().join("kimg.toml"), settings).unwrap();
-    let answer = program::answer(&mut sample(folder.path(), &path));
-    assert_eq!(answer.code, 0, "{}", answer.story);
-    assert!(answer.story.contains("use of internal package"), "{}", answer.story);
+    let Some(bytes) = file_of(&layout, "plain", Platform::Arm64, "/usr/bin/hello") else { return };
+    assert!(bytes.starts_with(b"\x7fELF"));
 }
 
 #[test]

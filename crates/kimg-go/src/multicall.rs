@@ -8,17 +8,19 @@
 //! # What is changed
 //!
 //! The name of the package; and its `init` functions are put off until it is known that its program is the one that was
-//! started. Everything else is compiled as before. What packages that are *imported* do before any main runs, they do
-//! for each of the programs, as if it imported them itself. `multicall/rewrite.go`, which uses Go's own parser and is compiled by
-//! the go that compiles the source, says it in detail.
+//! started. What packages that are *imported* do before any main runs, they do for each of the programs, as if it imported
+//! them itself: they set their variables and run their `init`. What could be seen of that is the flags that they register for
+//! the command line, some of them under one name; so `flag` and `pflag` are rewritten too, and a program has those flags that it
+//! has alone. `multicall/rewrite.go`, which uses Go's own parser and is compiled by the go that compiles the source, says it
+//! in detail.
 //!
 //! # What can't be one program
 //!
-//! Commands whose variables register flags; commands below an `internal` folder that is not the source's own;
-//! a Go before 1.16, which knows no `-overlay`. All of that is [`GoError::NotOne`], or an error of the compiler. A
-//! program that starts itself again by the path of its file (`/proc/self/exe`) needs to hand its name on as its first argument.
+//! Commands below an `internal` folder that is not the source's own; a Go before 1.16, which knows no `-overlay`. Such is
+//! [`GoError::NotOne`], or an error of the compiler. A program that starts itself again by the path of its file
+//! (`/proc/self/exe`) needs to hand its name on as its first argument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -54,9 +56,10 @@ pub fn compile_as_one(job: &Job<'_>, name: &str) -> Result<Compiled, GoError> {
     }
     let out = prepare(job)?;
     let packages = listed(job)?;
+    let kinds = kinds(job, &packages)?;
     let folder = tempfile::Builder::new().prefix("rewritten-").tempdir_in(job.work);
     let folder = folder.map_err(writing())?;
-    let mut replaced = rewritten(job, &packages, folder.path())?;
+    let mut replaced = rewritten(job, &kinds, folder.path())?;
     let own = job.source.root.join(FOLDER);
     if own.exists() {
         return Err(not_one(job, format!("its folder {FOLDER} is in the way")));
@@ -85,34 +88,74 @@ struct Listed<'a> {
     name: &'a str,
     folder: PathBuf,
     import: String,
+    /// It, and all that it imports, with what those import.
+    holds: BTreeSet<String>,
 }
 
-/// Asks go under which path the packages are imported: a source may hold several modules.
+/// What is rewritten in a package.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Main,
+    Flag,
+    Pflag,
+}
+
+/// The packages of the commands.
 fn listed<'a>(job: &Job<'a>) -> Result<Vec<Listed<'a>>, GoError> {
-    let mut arguments =
-        vec!["list".into(), "-f".into(), format!("{LISTED}{{{{.Dir}}}}\t{{{{.ImportPath}}}}")];
-    if !job.recipe.tags.is_empty() {
-        arguments.push(format!("-tags={}", job.recipe.tags.join(",")));
-    }
-    arguments.extend(job.commands.iter().map(crate::compile::package));
-    go(job, &arguments, job.limit)?;
-    let said = fs::read_to_string(job.log).map_err(GoError::disk("reading what go lists"))?;
-    let lines = said.lines().filter_map(|line| line.strip_prefix(LISTED)?.split_once('\t'));
-    let imports: BTreeMap<&Path, &str> = lines.map(|(folder, import)| (Path::new(folder), import)).collect();
+    let packages: Vec<String> = job.commands.iter().map(crate::compile::package).collect();
+    let mut listed = go_list(job, &packages)?;
     let root = fs::canonicalize(&job.source.root).map_err(GoError::disk("reading a source"))?;
     let find = |command: &'a crate::Command| {
         let folder = if command.package == "." { root.clone() } else { root.join(&command.package) };
-        let import = imports.get(&*folder).map(|import| (*import).to_owned());
-        let import = import.ok_or_else(|| not_one(job, format!("go does not list {}", command.package)))?;
-        Ok(Listed { name: &command.name, folder, import })
+        let found = listed.remove(&folder);
+        let (import, mut holds) =
+            found.ok_or_else(|| not_one(job, format!("go does not list {}", command.package)))?;
+        holds.insert(import.clone());
+        Ok(Listed { name: &command.name, folder, import, holds })
     };
     job.commands.iter().map(find).collect()
+}
+
+/// The folders of packages that are rewritten, and what each is.
+fn kinds(job: &Job<'_>, packages: &[Listed<'_>]) -> Result<Vec<(Kind, PathBuf)>, GoError> {
+    let is_pflag = |import: &&String| import.ends_with("github.com/spf13/pflag");
+    let pflags: BTreeSet<&String> = packages.iter().flat_map(|it| &it.holds).filter(is_pflag).collect();
+    let wanted: Vec<String> = std::iter::once("flag".to_owned()).chain(pflags.into_iter().cloned()).collect();
+    let of_flags = go_list(job, &wanted)?.into_iter().map(|(folder, (import, _))| match import.as_str() {
+        "flag" => (Kind::Flag, folder),
+        _ => (Kind::Pflag, folder),
+    });
+    let mains = packages.iter().map(|package| (Kind::Main, package.folder.clone()));
+    Ok(mains.chain(of_flags).collect())
+}
+
+/// Asks go for packages: by their folders, under which path each is imported (a source may hold several modules), and what
+/// it needs.
+fn go_list(
+    job: &Job<'_>,
+    packages: &[String],
+) -> Result<BTreeMap<PathBuf, (String, BTreeSet<String>)>, GoError> {
+    let format =
+        format!("{LISTED}{{{{.Dir}}}}\t{{{{.ImportPath}}}}\t{{{{range .Deps}}}}{{{{.}}}} {{{{end}}}}");
+    let mut arguments = vec!["list".into(), "-f".into(), format];
+    if !job.recipe.tags.is_empty() {
+        arguments.push(format!("-tags={}", job.recipe.tags.join(",")));
+    }
+    arguments.extend(packages.iter().cloned());
+    go(job, &arguments, job.limit)?;
+    let said = fs::read_to_string(job.log).map_err(GoError::disk("reading what go lists"))?;
+    let parsed = said.lines().filter_map(|line| {
+        let mut parts = line.strip_prefix(LISTED)?.split('\t');
+        let (folder, import, needs) = (parts.next()?, parts.next()?, parts.next()?);
+        Some((folder.into(), (import.to_owned(), needs.split_whitespace().map(str::to_owned).collect())))
+    });
+    Ok(parsed.collect())
 }
 
 /// Writes what takes the place of the packages' files into a folder; gives what takes which place.
 fn rewritten(
     job: &Job<'_>,
-    packages: &[Listed<'_>],
+    packages: &[(Kind, PathBuf)],
     folder: &Path,
 ) -> Result<BTreeMap<PathBuf, PathBuf>, GoError> {
     let (source, program) = (folder.join("rewrite.go"), folder.join("rewrite"));
@@ -128,7 +171,14 @@ fn rewritten(
     crate::compile::one_build(job, command.current_dir(folder).envs(environment), job.limit)?;
 
     let mut arguments = vec![path(folder)];
-    arguments.extend(packages.iter().map(|package| path(&package.folder)));
+    arguments.extend(packages.iter().map(|(kind, folder)| {
+        let kind = match kind {
+            Kind::Main => "main",
+            Kind::Flag => "flag",
+            Kind::Pflag => "pflag",
+        };
+        format!("{kind}={}", folder.display())
+    }));
     let mut command = run::command(&program, &arguments);
     let ended = run::run(command.current_dir(folder), job.limit, job.log).map_err(writing())?;
     if !ended.status.is_some_and(|status| status.success()) {
@@ -144,9 +194,12 @@ fn rewritten(
 /// The package that is generated.
 fn dispatching(packages: &[Listed<'_>]) -> String {
     let (mut imports, mut programs) = (String::new(), String::new());
-    for (place, Listed { name, import, .. }) in packages.iter().enumerate() {
+    let all: BTreeSet<&String> = packages.iter().flat_map(|package| &package.holds).collect();
+    for (place, Listed { name, import, holds, .. }) in packages.iter().enumerate() {
+        let lacks = all.iter().filter(|package| !holds.contains(**package));
+        let lacks = lacks.fold("\n".to_owned(), |lacks, package| lacks + package + "\n");
         let _ = writeln!(imports, "\tp{place} {import:?}");
-        let _ = writeln!(programs, "\t{{{name:?}, p{place}.KimgInit, p{place}.KimgMain}},");
+        let _ = writeln!(programs, "\t{{{name:?}, p{place}.KimgInit, p{place}.KimgMain, {lacks:?}}},");
     }
     DISPATCH.replacen("\t// imports\n", &imports, 1).replacen("\t// programs\n", &programs, 1)
 }
@@ -164,15 +217,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_program_has_its_import_and_its_name_in_what_is_generated() {
-        let listed = |name, import: &str| Listed { name, folder: PathBuf::new(), import: import.into() };
+    fn each_program_has_its_import_its_name_and_what_it_lacks_in_what_is_generated() {
+        let listed = |name, import: &str, needs: &[&str]| {
+            let holds = needs.iter().chain([&import]).map(|it| (*it).to_owned()).collect();
+            Listed { name, folder: PathBuf::new(), import: import.into(), holds }
+        };
         let text = dispatching(&[
-            listed("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
-            listed("a\"b", "example.org/x"),
+            listed("kubelet", "k8s.io/kubernetes/cmd/kubelet", &["flag", "example.org/glog"]),
+            listed("a\"b", "example.org/x", &["flag"]),
         ]);
         for line in [
             "\tp0 \"k8s.io/kubernetes/cmd/kubelet\"\n\tp1 \"example.org/x\"\n)",
-            "\t{\"kubelet\", p0.KimgInit, p0.KimgMain},\n\t{\"a\\\"b\", p1.KimgInit, p1.KimgMain},\n}",
+            "\t{\"kubelet\", p0.KimgInit, p0.KimgMain, \"\\nexample.org/x\\n\"},\n",
+            "\t{\"a\\\"b\", p1.KimgInit, p1.KimgMain, \"\\nexample.org/glog\\nk8s.io/kubernetes/cmd/kubelet\\n\"},\n}",
         ] {
             assert!(text.contains(line), "{text}");
         }

@@ -12,7 +12,8 @@ use crate::start::{WriteError, start_both};
 use crate::strip::strip;
 use crate::upx::{PACKED, PLAIN};
 use crate::{
-    Mode, Outcome, PackError, Packing, PlainReason, Runners, Settings, Upx, UpxOptions, elf, sections,
+    Mode, Outcome, PackError, Packing, PlainReason, Runners, Settings, Started, Upx, UpxOptions, elf,
+    sections,
 };
 
 /// A program that may be packed.
@@ -105,6 +106,32 @@ pub fn accept(
 ) -> Result<Outcome, PackError> {
     let verdict = pass(candidate, By::Another(upx, packed), settings, scratch, sink)?.0;
     Ok(verdict.unwrap_or_else(|why| Outcome::Plain { why }))
+}
+
+/// Whether another program answers the candidate's probe as the candidate does: as it has to that takes its place. Nothing is
+/// packed, and the decision does not matter. The inner error says what differs, or why the candidate can't be compared with
+/// anything; [`Started::NotHere`] is that nothing could be started.
+///
+/// # Errors
+/// When the bytes can't be had or the disk fails.
+pub fn same_answers(
+    candidate: &Candidate<'_>,
+    other: &Content,
+    settings: &Settings,
+    scratch: &Path,
+) -> Result<Result<Started, PlainReason>, PackError> {
+    let content_error = |source| PackError::Content { path: candidate.path.clone(), source };
+    let bytes = candidate.content.read(LARGEST).map_err(content_error)?;
+    let dynamic = match look(&bytes) {
+        Ok((plain, _)) => plain.kind == elf::Kind::Dynamic,
+        Err(why) => return Ok(Err(why)),
+    };
+    drop(bytes);
+    let other = other.read(LARGEST).map_err(content_error)?;
+    let folder = private_folder(candidate, scratch)?;
+    let verdict = start_both(candidate, dynamic, folder.path(), &other, settings);
+    clear(folder);
+    verdict
 }
 
 /// Who packed a program.

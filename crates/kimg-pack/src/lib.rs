@@ -6,7 +6,8 @@
 //! otherwise be shared, and dropped when memory is short. What is done is a decision for each program, a [`Packing`].
 //! [`pack`] follows it and gives an [`Outcome`]: packed, or plain with the reason. It is never silent, and a
 //! program that can't be packed is no error; only under [`Mode::Require`] is a packer that is missing or
-//! broken one. [`accept`] judges a program that another machine packed. [`measure`] tries several decisions and says what each gives; it decides nothing.
+//! broken one. [`accept`] judges a program that another machine packed, [`same_answers`] one that takes another's place in
+//! another way. [`measure`] tries several decisions and says what each gives; it decides nothing.
 //!
 //! # What a program passes through
 //!
@@ -132,7 +133,7 @@ mod upx;
 mod watch;
 
 pub use error::PackError;
-pub use gate::{Candidate, accept, pack};
+pub use gate::{Candidate, accept, pack, same_answers};
 pub use measure::{Measured, Starts, measure};
 pub use outcome::{Outcome, Started, Times};
 pub use packing::{Packing, PackingError, UpxOptions};

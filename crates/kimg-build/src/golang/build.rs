@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
-use kimg_core::{Digest, Platform};
+use kimg_core::{Content, Digest, ImagePath, Platform};
 use kimg_go::source::{Facts, Unpacked};
 use kimg_go::{Go, GoError, Source, Toolchain, Zig};
 use kimg_report::Joined;
@@ -28,15 +28,26 @@ pub(crate) struct Gathered {
     pub(crate) joined: Vec<Joined>,
 }
 
+/// With what programs are compiled.
+#[derive(Clone, Copy)]
+pub(crate) struct Means<'a> {
+    /// Where compilers and emulators are looked for.
+    pub(crate) search_path: &'a OsStr,
+    /// Caches of other machines.
+    pub(crate) shared: Option<&'a SharedCache>,
+    pub(crate) events: &'a dyn Events,
+    /// The dynamic loader of a platform's images, which is all that what zig links needs to start.
+    pub(crate) loader: &'a dyn Fn(Platform) -> Vec<(ImagePath, Content)>,
+}
+
 /// Everything that all programs of a run share.
 pub(super) struct Run<'a> {
-    project: &'a Project,
+    pub(super) project: &'a Project,
     pub(super) reader: &'a Reader,
     locked: Option<&'a Lock>,
     lock_use: &'a LockUse,
     toolchain: Toolchain,
-    pub(super) shared: Option<&'a SharedCache>,
-    pub(super) events: &'a dyn Events,
+    pub(super) means: Means<'a>,
 }
 
 /// The go and zig of this machine.
@@ -52,15 +63,14 @@ pub(crate) async fn load(
     reader: &Reader,
     wanted: &BTreeMap<Platform, Vec<OwnProgram>>,
     (locked, lock_use): (Option<&Lock>, &LockUse),
-    search_path: &OsStr,
-    (shared, events): (Option<&SharedCache>, &dyn Events),
+    means: Means<'_>,
 ) -> Result<Gathered, BuildError> {
     let mut gathered = Gathered::default();
     if wanted.values().all(Vec::is_empty) {
         return Ok(gathered);
     }
-    let toolchain = found(search_path);
-    let run = Run { project, reader, locked, lock_use, toolchain, shared, events };
+    let toolchain = found(means.search_path);
+    let run = Run { project, reader, locked, lock_use, toolchain, means };
     for (place, source) in project.go.iter().enumerate() {
         let of_source = |own: &&OwnProgram| own.compiled.as_ref().is_some_and(|it| it.source == place);
         let wanted: BTreeMap<Platform, Vec<&OwnProgram>> = wanted

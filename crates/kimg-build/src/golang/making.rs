@@ -8,17 +8,19 @@ use fs_err as fs;
 use kimg_core::{Content, ContentSink as _, Digest, ImagePath};
 use kimg_go::source::{Unpacked, tree_digest};
 use kimg_go::{Command, Go, GoError, Job, Zig};
+use kimg_pack::{Candidate, Difference, Packing, PlainReason, Runners, Settings};
 use kimg_report::{Alone, Joined};
 use kimg_source::Cache;
 use serde::{Deserialize, Serialize};
 
 use super::Multicall;
-use super::build::{Run, Work};
+use super::build::{Means, Run, Work};
 use crate::error::BuildError;
 use crate::events::Event;
 use crate::inputs::Within;
 use crate::project::OwnProgram;
 use crate::shared_cache::WantedCompiled;
+use crate::wishes::{is_one_of, stands_for};
 
 /// What the cache keeps of a program that was compiled.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -100,7 +102,7 @@ impl<'a> Making<'a> {
         }
         let plain = self.plain(&commands, true)?;
         made.extend(plain.into_iter().map(|(name, content)| (name, Part { content, within: None })));
-        self.run.events.event(&Event::Compiled {
+        self.run.means.events.event(&Event::Compiled {
             what: self.work.source.recipe.what.clone(),
             platform: self.work.platform,
             programs: made.len(),
@@ -108,7 +110,7 @@ impl<'a> Making<'a> {
             seconds: self.seconds,
         });
         if let Some(joined) = &self.joined {
-            self.run.events.event(&Event::Joined(joined.clone()));
+            self.run.means.events.event(&Event::Joined(joined.clone()));
         }
         Ok(made)
     }
@@ -199,15 +201,63 @@ impl<'a> Making<'a> {
             return Ok((Ok(content), BTreeMap::new()));
         }
         let plain = self.plain(&one.commands, false)?;
-        let alone = plain.into_iter().map(|(name, content)| (name, content.size())).collect();
+        let alone = plain.iter().map(|(name, content)| (name.clone(), content.size())).collect();
         let done = self.compile(&one.commands, &|job| kimg_go::compile_as_one(job, &one.name));
         let made = match done {
-            Ok(done) => Ok(store(&self.run.reader.cache, &one.name, &done.path(&one.name))?),
+            Ok(done) => {
+                let content = store(&self.run.reader.cache, &one.name, &done.path(&one.name))?;
+                self.differs(&plain, &content)?.map_or(Ok(content), Err)
+            }
             Err(BuildError::Go(GoError::NotOne { why, .. })) => Err(why),
             Err(BuildError::Go(GoError::Failed { last, .. })) => Err(reason(&last)),
             Err(error) => return Err(error),
         };
         Ok((made, alone))
+    }
+
+    /// Starts each program alone and as part of the one, where this machine can, and says which answers otherwise.
+    fn differs(
+        &self,
+        plain: &BTreeMap<String, Content>,
+        one: &Content,
+    ) -> Result<Option<String>, BuildError> {
+        let Work { platform, .. } = *self.work;
+        let Means { search_path, loader, .. } = self.run.means;
+        let (runners, libraries) = (Runners::find(search_path), loader(platform));
+        let project = self.run.project;
+        for (name, alone) in plain {
+            let mut own = project.programs_for(platform).filter(|own| own.program.name == *name);
+            let Some(own) = own.find(|own| own.compiled.is_some()) else { continue };
+            let mut roots = project.known_roots.iter();
+            let Some(root) = roots.find(|root| stands_for(own, root) || is_one_of(own, root)) else {
+                continue;
+            };
+            let candidate = Candidate {
+                path: &own.program.install,
+                content: alone,
+                platform,
+                packing: Packing::PLAIN,
+                daemon: root.daemon,
+                mode: 0o755,
+                xattrs: &BTreeMap::new(),
+                probe: root.probe.as_ref(),
+                libraries: &libraries,
+                runners: &runners,
+            };
+            let scratch = self.run.reader.cache.scratch();
+            let answers = kimg_pack::same_answers(&candidate, one, &Settings::default(), &scratch)?;
+            let how = match answers {
+                Err(PlainReason::OtherAnswer(Difference::Start(why))) => why,
+                Err(PlainReason::OtherAnswer(Difference::End { plain, packed })) => {
+                    format!("{packed} instead of {plain}")
+                }
+                Err(PlainReason::OtherAnswer(_)) => "what it prints differs".to_owned(),
+                // What could not be started, or answers itself otherwise each time, proves nothing.
+                Ok(_) | Err(_) => continue,
+            };
+            return Ok(Some(format!("{name} does not answer as it does alone: {how}")));
+        }
+        Ok(None)
     }
 
     fn compile(
@@ -220,7 +270,7 @@ impl<'a> Making<'a> {
         let (go, zig) = (self.tools)()?;
         let programs = commands.iter().map(|command| command.name.clone()).collect();
         let what = recipe.what.clone();
-        self.run.events.event(&Event::Compiling { what, platform, programs });
+        self.run.means.events.event(&Event::Compiling { what, platform, programs });
         // Removed with this process, or by the next one when this is killed: nothing half-made is ever found there.
         let cache = &self.run.reader.cache;
         let folder = cache.scratch().join("go");
@@ -263,13 +313,13 @@ impl<'a> Making<'a> {
 
     /// What shared caches have of it.
     fn from_others(&self, wanted: &[WantedCompiled]) -> Result<BTreeMap<Digest, Content>, BuildError> {
-        let Some(shared) = self.run.shared else { return Ok(BTreeMap::new()) };
-        shared.compiled(wanted, &self.run.reader.cache, self.run.events)
+        let Some(shared) = self.run.means.shared else { return Ok(BTreeMap::new()) };
+        shared.compiled(wanted, &self.run.reader.cache, self.run.means.events)
     }
 
     /// That this run has it.
     fn note(&self, key: Digest, content: &Content) {
-        if let Some(shared) = self.run.shared {
+        if let Some(shared) = self.run.means.shared {
             shared.has_compiled(key, content.digest(), content.size());
         }
     }

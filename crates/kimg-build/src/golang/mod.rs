@@ -28,7 +28,7 @@ use kimg_go::{Command, Recipe};
 use kimg_source::Location;
 
 pub use build::found;
-pub(crate) use build::load;
+pub(crate) use build::{Means, load};
 pub use preset::{BUILT_IN, Preset};
 pub(crate) use settings::resolve;
 pub use settings::{GoProgramSettings, GoSettings};

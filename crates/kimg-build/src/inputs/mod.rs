@@ -208,7 +208,9 @@ async fn gather_all(
         }
     }
     let pinned = (locked.as_ref(), lock_use);
-    let compiled = golang::load(project, reader, &wanted, pinned, search_path, (shared, events)).await?;
+    let loader = |platform| loader_of(&packages, platform);
+    let means = golang::Means { search_path, shared, events, loader: &loader };
+    let compiled = golang::load(project, reader, &wanted, pinned, means).await?;
     for (provided, locked) in compiled.programs {
         programs.entry(locked.platform).or_default().push(provided);
         lock.programs.push(locked);
@@ -253,6 +255,17 @@ pub fn write_lock(lock_use: &LockUse, now: &Lock) -> Result<bool, BuildError> {
     let mut all = Lock::read(path)?.unwrap_or_else(Lock::new);
     all.merge(now);
     Ok(all.write(path)?)
+}
+
+/// musl's dynamic loader, out of the packages of a platform.
+fn loader_of(
+    packages: &BTreeMap<(Platform, String), Sourced>,
+    platform: Platform,
+) -> Vec<(ImagePath, Content)> {
+    let here = packages.iter().filter(|((of, _), _)| *of == platform);
+    let entries = here.flat_map(|(_, sourced)| &sourced.package.entries);
+    let loaders = entries.filter(|(path, _)| path.as_str().starts_with("/lib/ld-musl-"));
+    loaders.filter_map(|(path, entry)| Some((path.clone(), entry.content()?.clone()))).collect()
 }
 
 fn read_lock(lock_use: &LockUse) -> Result<Option<Lock>, BuildError> {

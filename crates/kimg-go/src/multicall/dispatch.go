@@ -2,6 +2,7 @@
 package main
 
 import (
+	"flag"
 	"os"
 	"strings"
 	// imports
@@ -10,6 +11,8 @@ import (
 type program struct {
 	name       string
 	init, main func()
+	// The packages that others of the programs have and it has not, each on a line.
+	lacks string
 }
 
 var programs = []program{
@@ -44,6 +47,7 @@ func named(name string) *program {
 
 func init() {
 	if chosen != nil {
+		flag.KimgStart(chosen.lacks)
 		chosen.init()
 	}
 }

@@ -98,7 +98,9 @@ fn a_folders_digest_is_of_names_modes_links_and_bytes_and_not_of_the_place() {
         .unpack(&recipe(Layout::Modules), &Facts::default(), first, work.path())
         .unwrap_err();
     assert!(changed.to_string().contains("changed while it was copied"), "{changed}");
-    fs_err::os::unix::fs::symlink("../../etc/passwd", one.path().join("cmd/out")).unwrap();
+    fs_err::os::unix::fs::symlink("../../nowhere/at/all", one.path().join("cmd/nowhere")).unwrap();
+    assert_ne!(digest(&one), first);
+    fs_err::os::unix::fs::symlink("/etc/passwd", one.path().join("cmd/out")).unwrap();
     let error = Source::Folder(one.path().to_owned()).digest("x").unwrap_err();
     assert!(error.to_string().contains("leads out"), "{error}");
 }
