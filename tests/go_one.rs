@@ -48,7 +48,8 @@ fn plugins_in_one_program_answer_each_by_its_name_and_are_packed_as_before() {
     // The one is a layer of its own, and packed with a probe of one of its programs.
     let image = &report["images"][0];
     let layers = image["layers"].as_array().unwrap();
-    assert!(layers.iter().any(|layer| layer["name"] == "cni-plugins"), "{layers:?}");
+    let names: Vec<_> = layers.iter().map(|layer| layer["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["base", "kubelet", "cni-plugins", "cni-core", "record"]);
     let packed = image["packed"].as_array().unwrap();
     let packed = packed.iter().find(|it| it["path"] == "/opt/cni/bin/cni-plugins").unwrap();
     assert_eq!(packed["plain"], one);
@@ -59,12 +60,10 @@ fn plugins_in_one_program_answer_each_by_its_name_and_are_packed_as_before() {
     let unpacked = folder.path().join("root");
     let root = kimg_testkit::umoci_unpack(layout.folder(), &name, Platform::ArmV7, &unpacked);
     let Some(root) = root else { return };
+    if go_source::plugins_answer(&root).is_none() {
+        return;
+    }
     for name in OF_FLANNEL {
-        let program = format!("/opt/cni/bin/{name}");
-        let Some(output) = root.run(&[&program], &[("CNI_COMMAND", "VERSION")]) else { return };
-        let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let versions = said["supportedVersions"].as_array().cloned().unwrap_or_default();
-        assert!(versions.contains(&"1.0.0".into()), "{name}: {output:?}");
         let link = fs_err::read_link(root.folder().join(format!("opt/cni/bin/{name}"))).ok();
         let expected = (name != "loopback").then(|| Path::new("cni-plugins").to_owned());
         assert_eq!(link, expected, "{name}");
@@ -127,7 +126,8 @@ fn a_program_that_answers_otherwise_as_part_of_the_one_stays_alone() {
         assert_eq!(answer.code, 0, "{}", answer.story);
         let report: Value = serde_json::from_str(&answer.out).unwrap();
         let layers = report["images"][0]["layers"].as_array().unwrap();
-        (answer.story, layers.iter().any(|layer| layer["name"] == "kubernetes"))
+        // The lowest, so that it is stored once for images that differ in everything else.
+        (answer.story, layers[0]["name"] == "kubernetes")
     };
     let (story, one) = build();
     assert!(

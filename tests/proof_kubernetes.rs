@@ -99,6 +99,15 @@ fn as_one_program_the_images_are_smaller_on_every_platform_and_do_the_same() {
         let joined = one["joined"].as_array().unwrap();
         assert_eq!(joined.len(), 6, "two sources, three platforms");
         assert!(joined.iter().all(|it| it["size"].as_u64().is_some()), "{joined:?}");
+        for platform in Platform::DEFAULT {
+            let of = |image: &&Value| image["platform"] == platform.to_string();
+            let images = one["images"].as_array().unwrap().iter().filter(of);
+            let lowest: Vec<_> = images.map(|image| image["layers"][0]["digest"].clone()).collect();
+            assert!(
+                lowest.len() == 2 && lowest[0] == lowest[1],
+                "what is stored unpacked is shared from below"
+            );
+        }
         for (place, image) in plain["images"].as_array().unwrap().iter().enumerate() {
             rows.push((compression, image.clone(), one["images"][place].clone()));
         }

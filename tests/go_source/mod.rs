@@ -8,7 +8,8 @@ use std::process::Command as Process;
 
 use assert_cmd::Command;
 use kimg_core::Platform;
-use kimg_testkit::Layout;
+use kimg_testkit::{Layout, Root};
+use serde_json::Value;
 
 use crate::program;
 
@@ -57,6 +58,18 @@ pub(crate) fn file_of(layout: &Layout, variant: &str, platform: Platform, path: 
     let root =
         kimg_testkit::umoci_unpack(layout.folder(), &built.name, platform, &folder.path().join("root"))?;
     Some(fs_err::read(root.folder().join(path.trim_start_matches('/'))).unwrap())
+}
+
+/// That each of these plugins in an image says which versions of the interface it knows; `None` after a visible skip.
+pub(crate) fn plugins_answer(root: &Root) -> Option<()> {
+    for name in OF_FLANNEL {
+        let program = format!("/opt/cni/bin/{name}");
+        let output = root.run(&[&program], &[("CNI_COMMAND", "VERSION")])?;
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let versions = said["supportedVersions"].as_array().cloned().unwrap_or_default();
+        assert!(versions.contains(&"1.0.0".into()), "{name}: {output:?}");
+    }
+    Some(())
 }
 
 /// Whether programs of a source are compiled each for itself.

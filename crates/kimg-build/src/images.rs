@@ -99,6 +99,9 @@ pub fn assemble(
         Some(layer) => layer.holds.clone(),
         None if name == RECORD_LAYER => "the record of what is in the image".to_owned(),
         None if name == SINGLE_LAYER => "everything that is in the image".to_owned(),
+        None if selected.multicalls.iter().any(|path| path.file_name() == Some(name)) => {
+            "several programs in one".to_owned()
+        }
         None => String::new(),
     };
     let spec = ImageSpec {

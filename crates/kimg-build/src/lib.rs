@@ -30,7 +30,7 @@
 //! | layers | `kimg-layer` |
 //! | images | `kimg-image` |
 //! | filesystems | `kimg-rootfs`, `kimg-layer` |
-//! | publish, pack and layers of other machines | `kimg-registry` |
+//! | publish; programs and layers of other machines | `kimg-registry` |
 //! | statements, report | `kimg-report` |
 //!
 //! # What is shared, and why nothing is done twice
@@ -45,7 +45,8 @@
 //! Every root names its layer, and the closure walks the roots in the order of the layers, so a file belongs to
 //! the lowest layer whose roots need it. The walk of the first roots is the same whatever roots follow: plain's
 //! `base` and `kubelet` are, byte for byte, the lowest layers of every other variant of kubelet. What tells the
-//! images apart in any case (the database of installed packages) is a small layer of its own on top, `record`.
+//! images apart in any case (the database of installed packages) is a small layer of its own on top, `record`. A program
+//! that is several ([`golang`]) has a layer of its own; that of kubelet and kube-proxy is the lowest, and so stored once for both.
 //!
 //! # Why the same lock gives the same bytes
 //!
@@ -55,7 +56,7 @@
 //!
 //! # Beside the pipeline
 //!
-//! [`shared_cache`] lets machines take layers and packed programs over from each other by way of a registry.
+//! [`shared_cache`] lets machines take layers, and packed and compiled programs, over from each other by way of a registry.
 //! [`budget`] refuses images that became too large, before any is written, and tells what grew; [`matrix`] measures
 //! images that exist. [`existing`] reads images that were made before, by whomever; [`slim`] makes a smaller image out of any of them, or of a
 //! folder with a root file system, by the same closure, layers and outputs.

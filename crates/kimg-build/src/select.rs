@@ -13,7 +13,7 @@ use kimg_source::Cache;
 
 use crate::error::BuildError;
 use crate::generated;
-use crate::inputs::{ImageInputs, Provided};
+use crate::inputs::{ImageInputs, Provided, Within};
 use crate::project::{OwnProgram, Project};
 use crate::wishes::{Missing, is_one_of, stands_for};
 
@@ -32,7 +32,7 @@ pub struct Placed {
     pub name: String,
     /// Why it is wanted.
     pub reason: String,
-    /// The place of its layer.
+    /// The place of its layer among those of the variant.
     pub layer: usize,
     /// The root as the variant has it; `None` for files that kimg writes and for further programs of one's own.
     pub root: Option<Root>,
@@ -142,16 +142,7 @@ pub fn select(
     }
     files.retain(|path, _| tree.get(path).is_some());
     let mut layers: Vec<String> = variant.layers.iter().map(|l| l.name.clone()).collect();
-    // Several programs in one are a layer by themselves: other images have the same, under other names.
-    let ones: BTreeSet<_> = inputs.programs.iter().filter_map(|it| it.within.as_ref()).collect();
-    let mut multicalls = BTreeSet::new();
-    for one in ones.into_iter().filter(|one| tree.get(&one.path).is_some()) {
-        if let Some(layer) = files.get_mut(&one.path) {
-            *layer = layers.len();
-            layers.push(one.name.clone());
-        }
-        multicalls.insert(one.path.clone());
-    }
+    let multicalls = layers_of_their_own(variant, inputs, &mut files, &mut layers);
     layers.push(RECORD_LAYER.to_owned());
     Ok(Selected {
         variant: inputs.variant,
@@ -197,6 +188,41 @@ impl Selected {
         }
         by_package
     }
+}
+
+/// Gives each program that is several a layer of its own, which other images have as well, whatever they have of its names;
+/// and gives those programs.
+///
+/// The one that the image is made for is the lowest: what stores unpacked layers shares them only as far as everything below
+/// them is the same. Any other lies right below the layer with the first of its links, so that it does not part what images with
+/// and without it share.
+fn layers_of_their_own(
+    variant: &Variant,
+    inputs: &ImageInputs,
+    files: &mut BTreeMap<ImagePath, usize>,
+    layers: &mut Vec<String>,
+) -> BTreeSet<ImagePath> {
+    let mut found: BTreeMap<&Within, (bool, Option<usize>)> = BTreeMap::new();
+    for part in &inputs.programs {
+        let Some(one) = part.within.as_ref().filter(|one| files.contains_key(&one.path)) else { continue };
+        let path = &part.own.program.install;
+        let (is_main, lowest) = found.entry(one).or_default();
+        *is_main |= path.file_name() == Some(&*variant.version_from);
+        *lowest = files.get(path).copied().into_iter().chain(*lowest).min();
+    }
+    let mut multicalls = BTreeSet::new();
+    // From the top, as what is below then stays where it is.
+    let mut found: Vec<_> = found.into_iter().collect();
+    found
+        .sort_by_key(|(_, (is_main, lowest))| std::cmp::Reverse(if *is_main { None } else { Some(*lowest) }));
+    for (one, (is_main, lowest)) in found {
+        let place = if is_main { 0 } else { lowest.unwrap_or(0) };
+        layers.insert(place, one.name.clone());
+        files.values_mut().filter(|layer| **layer >= place).for_each(|layer| *layer += 1);
+        files.insert(one.path.clone(), place);
+        multicalls.insert(one.path.clone());
+    }
+    multicalls
 }
 
 /// What a link says that leads from one path to another.

@@ -8,34 +8,22 @@ use fs_err as fs;
 use kimg_core::{Content, ContentSink as _, Digest, ImagePath};
 use kimg_go::source::{Unpacked, tree_digest};
 use kimg_go::{Command, Go, GoError, Job, Zig};
-use kimg_pack::{Candidate, Difference, Packing, PlainReason, Runners, Settings};
-use kimg_report::{Alone, Joined};
+use kimg_report::Joined;
 use kimg_source::Cache;
 use serde::{Deserialize, Serialize};
 
-use super::Multicall;
-use super::build::{Means, Run, Work};
+use super::build::{Run, Work};
 use crate::error::BuildError;
 use crate::events::Event;
 use crate::inputs::Within;
 use crate::project::OwnProgram;
 use crate::shared_cache::WantedCompiled;
-use crate::wishes::{is_one_of, stands_for};
 
 /// What the cache keeps of a program that was compiled.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Kept {
+pub(super) struct Kept {
     digest: Digest,
     size: u64,
-}
-
-/// What it keeps of programs that were to be one.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct KeptOne {
-    /// The one, or why there is none.
-    program: Result<Kept, String>,
-    /// How large each is alone, by its name, in bytes. Nothing where they were never compiled so.
-    alone: BTreeMap<String, u64>,
 }
 
 /// A program.
@@ -51,12 +39,12 @@ type Tools<'a> = Result<(&'a Go, Option<&'a Zig>), GoError>;
 
 /// What makes the programs of one source for one platform.
 pub(super) struct Making<'a> {
-    run: &'a Run<'a>,
-    work: &'a Work<'a>,
+    pub(super) run: &'a Run<'a>,
+    pub(super) work: &'a Work<'a>,
     /// `go1.19.8, zig 0.17.1`
     named: &'a str,
     /// What the lock says that a program becomes.
-    pinned: &'a dyn Fn(&str) -> Option<Digest>,
+    pub(super) pinned: &'a dyn Fn(&str) -> Option<Digest>,
     tools: &'a dyn Fn() -> Tools<'a>,
     unpacked: &'a mut Option<Unpacked>,
     /// The inputs that all the programs have in common, as the keys name them.
@@ -116,7 +104,11 @@ impl<'a> Making<'a> {
     }
 
     /// Each program for itself. Others are asked, and told, only of those that are used.
-    fn plain(&mut self, commands: &[Command], used: bool) -> Result<BTreeMap<String, Content>, BuildError> {
+    pub(super) fn plain(
+        &mut self,
+        commands: &[Command],
+        used: bool,
+    ) -> Result<BTreeMap<String, Content>, BuildError> {
         let cache = &self.run.reader.cache;
         let keyed = |command: &Command| {
             (self.key("program", kimg_go::compile::FORMAT, std::slice::from_ref(command)), command.clone())
@@ -131,7 +123,7 @@ impl<'a> Making<'a> {
         let wanted = keys.iter().filter(|(_, command)| used && !known.contains_key(&command.name));
         let wanted =
             wanted.map(|(key, command)| self.wanted(*key, &command.name, (self.pinned)(&command.name)));
-        let taken = self.from_others(&wanted.collect::<Vec<_>>())?;
+        let taken = self.of_others(&wanted.collect::<Vec<_>>())?;
         for (key, command) in &keys {
             if let Some(content) = taken.get(key) {
                 cache.keep("go", key, &Kept::of(content))?;
@@ -154,113 +146,7 @@ impl<'a> Making<'a> {
         Ok(known)
     }
 
-    /// All programs of a group as one; nothing where they can't be.
-    fn one(&mut self, one: &Multicall) -> Result<Option<Content>, BuildError> {
-        let cache = &self.run.reader.cache;
-        let key = self.key("multicall", kimg_go::multicall::FORMAT, &one.commands);
-        let kept = cache.record::<KeptOne>("go-multicall", &key).and_then(|kept| match &kept.program {
-            Ok(program) => program.content(cache).map(|content| (Ok(content), kept.alone)),
-            Err(why) => Some((Err(why.clone()), kept.alone)),
-        });
-        let (made, alone) = match (kept, &one.refused) {
-            (Some(kept), _) => kept,
-            (None, Some(why)) => (Err(why.clone()), BTreeMap::new()),
-            (None, None) => {
-                let made = self.made_one(one, key)?;
-                let program = made.0.as_ref().map(Kept::of).map_err(Clone::clone);
-                cache.keep("go-multicall", &key, &KeptOne { program, alone: made.1.clone() })?;
-                made
-            }
-        };
-        if let Ok(content) = &made {
-            self.note(key, content);
-        }
-        self.joined = Some(Joined {
-            what: self.work.source.recipe.what.clone(),
-            platform: self.work.platform,
-            programs: one
-                .commands
-                .iter()
-                .map(|it| Alone { name: it.name.clone(), size: alone.get(&it.name).copied() })
-                .collect(),
-            size: made.as_ref().ok().map(Content::size),
-            why: made.as_ref().err().cloned(),
-        });
-        Ok(made.ok())
-    }
-
-    /// The one, and the sizes of each alone: both ways are compiled, which share all but the linker's work.
-    fn made_one(
-        &mut self,
-        one: &Multicall,
-        key: Digest,
-    ) -> Result<(Result<Content, String>, BTreeMap<String, u64>), BuildError> {
-        let pinned = one.commands.iter().find_map(|command| (self.pinned)(&command.name));
-        let wanted = self.wanted(key, &one.name, pinned);
-        if let Some(content) = self.from_others(&[wanted])?.remove(&key) {
-            return Ok((Ok(content), BTreeMap::new()));
-        }
-        let plain = self.plain(&one.commands, false)?;
-        let alone = plain.iter().map(|(name, content)| (name.clone(), content.size())).collect();
-        let done = self.compile(&one.commands, &|job| kimg_go::compile_as_one(job, &one.name));
-        let made = match done {
-            Ok(done) => {
-                let content = store(&self.run.reader.cache, &one.name, &done.path(&one.name))?;
-                self.differs(&plain, &content)?.map_or(Ok(content), Err)
-            }
-            Err(BuildError::Go(GoError::NotOne { why, .. })) => Err(why),
-            Err(BuildError::Go(GoError::Failed { last, .. })) => Err(reason(&last)),
-            Err(error) => return Err(error),
-        };
-        Ok((made, alone))
-    }
-
-    /// Starts each program alone and as part of the one, where this machine can, and says which answers otherwise.
-    fn differs(
-        &self,
-        plain: &BTreeMap<String, Content>,
-        one: &Content,
-    ) -> Result<Option<String>, BuildError> {
-        let Work { platform, .. } = *self.work;
-        let Means { search_path, loader, .. } = self.run.means;
-        let (runners, libraries) = (Runners::find(search_path), loader(platform));
-        let project = self.run.project;
-        for (name, alone) in plain {
-            let mut own = project.programs_for(platform).filter(|own| own.program.name == *name);
-            let Some(own) = own.find(|own| own.compiled.is_some()) else { continue };
-            let mut roots = project.known_roots.iter();
-            let Some(root) = roots.find(|root| stands_for(own, root) || is_one_of(own, root)) else {
-                continue;
-            };
-            let candidate = Candidate {
-                path: &own.program.install,
-                content: alone,
-                platform,
-                packing: Packing::PLAIN,
-                daemon: root.daemon,
-                mode: 0o755,
-                xattrs: &BTreeMap::new(),
-                probe: root.probe.as_ref(),
-                libraries: &libraries,
-                runners: &runners,
-            };
-            let scratch = self.run.reader.cache.scratch();
-            let answers = kimg_pack::same_answers(&candidate, one, &Settings::default(), &scratch)?;
-            let how = match answers {
-                Err(PlainReason::OtherAnswer(Difference::Start(why))) => why,
-                Err(PlainReason::OtherAnswer(Difference::End { plain, packed })) => {
-                    format!("{packed} instead of {plain}")
-                }
-                Err(PlainReason::OtherAnswer(_)) => "what it prints differs".to_owned(),
-                // What could not be started, or answers itself otherwise each time, proves nothing.
-                Ok(_) | Err(_) => continue,
-            };
-            return Ok(Some(format!("{name} does not answer as it does alone: {how}")));
-        }
-        Ok(None)
-    }
-
-    fn compile(
+    pub(super) fn compile(
         &mut self,
         commands: &[Command],
         how: &dyn Fn(&Job<'_>) -> Result<kimg_go::Compiled, GoError>,
@@ -300,25 +186,28 @@ impl<'a> Making<'a> {
     }
 
     /// What a result is kept under.
-    fn key(&self, kind: &str, format: u32, commands: &[Command]) -> Digest {
+    pub(super) fn key(&self, kind: &str, format: u32, commands: &[Command]) -> Digest {
         let [before, behind] = &self.inputs;
         let recipe = self.work.source.recipe.key_of(commands);
         Digest::of(format!("kimg go {kind} {format}\n{before}{recipe}{behind}"))
     }
 
-    fn wanted(&self, key: Digest, name: &str, pinned: Option<Digest>) -> WantedCompiled {
+    pub(super) fn wanted(&self, key: Digest, name: &str, pinned: Option<Digest>) -> WantedCompiled {
         let Work { source, platform, .. } = self.work;
         WantedCompiled { key, name: format!("{name} of {} for {platform}", source.recipe.what), pinned }
     }
 
     /// What shared caches have of it.
-    fn from_others(&self, wanted: &[WantedCompiled]) -> Result<BTreeMap<Digest, Content>, BuildError> {
+    pub(super) fn of_others(
+        &self,
+        wanted: &[WantedCompiled],
+    ) -> Result<BTreeMap<Digest, Content>, BuildError> {
         let Some(shared) = self.run.means.shared else { return Ok(BTreeMap::new()) };
         shared.compiled(wanted, &self.run.reader.cache, self.run.means.events)
     }
 
     /// That this run has it.
-    fn note(&self, key: Digest, content: &Content) {
+    pub(super) fn note(&self, key: Digest, content: &Content) {
         if let Some(shared) = self.run.means.shared {
             shared.has_compiled(key, content.digest(), content.size());
         }
@@ -326,23 +215,16 @@ impl<'a> Making<'a> {
 }
 
 impl Kept {
-    fn of(content: &Content) -> Self {
+    pub(super) fn of(content: &Content) -> Self {
         Self { digest: content.digest(), size: content.size() }
     }
 
-    fn content(self, cache: &Cache) -> Option<Content> {
+    pub(super) fn content(self, cache: &Cache) -> Option<Content> {
         cache.content(self.digest, self.size)
     }
 }
 
-/// The line of what a compiler said last that has a reason in it: the first such, as others follow from it.
-fn reason(last: &[String]) -> String {
-    let has_reason = |line: &&String| !line.starts_with('#') && line.contains(": ");
-    let line = last.iter().find(has_reason).or(last.last());
-    line.map(|line| line.trim().to_owned()).unwrap_or_default()
-}
-
-fn store(cache: &Cache, name: &str, path: &Path) -> Result<Content, BuildError> {
+pub(super) fn store(cache: &Cache, name: &str, path: &Path) -> Result<Content, BuildError> {
     let keeping = || BuildError::disk(format!("keeping {name}"));
     let mut file = fs::File::open(path).map_err(keeping())?;
     cache.contents().store(&ImagePath::root(), &mut file).map_err(keeping())

@@ -6,7 +6,8 @@
 //!                     GoSource (recipe, address) + its programs, as the project has others
 //!                                      │
 //!       build: source fetched and compared → toolchain chosen
-//!       making: key → the cache, or a shared one, or `kimg_go::compile`, or `kimg_go::compile_as_one`
+//!       making: key → the cache, or a shared one, or `kimg_go::compile`
+//!       one:    several as one by `kimg_go::compile_as_one`, each held against itself alone; else each for itself
 //!                                      │
 //!                     bytes in the cache, source and toolchain and result in the lock
 //! ```
@@ -17,6 +18,7 @@
 
 mod build;
 mod making;
+mod one;
 mod preset;
 mod settings;
 

@@ -82,15 +82,14 @@ impl SharedCache {
             let Some(index) = self.index(source, events) else { continue };
             let (mut good, mut not_pinned) = (Vec::new(), Vec::new());
             for wanted in pending {
-                let entry = index.0.get(&(Kind::Compiled, wanted.key));
-                let Some(Made::Program { digest, size }) = entry.map(|entry| &entry.made) else { continue };
+                let Some(blob) = index.program(Kind::Compiled, wanted.key) else { continue };
                 found.insert(wanted.key);
-                match wanted.judge(*digest, *size) {
+                match wanted.judge(blob.0, blob.1) {
                     Err(why) => self.refuse(events, source, &wanted.what(), &why),
                     Ok(()) if wanted.pinned.is_none() && self.programs == Programs::OfTheLock => {
                         not_pinned.push(wanted);
                     }
-                    Ok(()) => good.push((wanted, (*digest, *size))),
+                    Ok(()) => good.push((wanted, blob)),
                 }
             }
             self.refuse_unknown(events, source, &not_pinned);

@@ -125,6 +125,14 @@ impl Index {
         Ok(index)
     }
 
+    /// The blob of a program and its bytes.
+    pub(super) fn program(&self, kind: Kind, key: Digest) -> Option<(Digest, u64)> {
+        match self.0.get(&(kind, key))?.made {
+            Made::Program { digest, size } => Some((digest, size)),
+            Made::Layer(_) => None,
+        }
+    }
+
     /// As it is stored.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let entries = self.0.iter().map(|((kind, key), Entry { made, day })| {

@@ -8,7 +8,7 @@ use kimg_pack::{Outcome, PackError};
 use kimg_source::Cache;
 use rayon::prelude::*;
 
-use super::index::{Kind, Made};
+use super::index::Kind;
 use super::source::{NotFetched, unproven};
 use super::{Programs, SharedCache, in_words, locked};
 use crate::error::BuildError;
@@ -77,11 +77,10 @@ impl SharedCache {
             let Some(index) = self.index(source, events) else { continue };
             let (mut good, mut not_pinned) = (Vec::new(), Vec::new());
             for wanted in pending {
-                let entry = index.0.get(&(Kind::Program, wanted.key));
-                let Some(Made::Program { digest, size }) = entry.map(|entry| &entry.made) else { continue };
+                let Some(blob) = index.program(Kind::Program, wanted.key) else { continue };
                 found.insert(wanted.key);
-                match wanted.judge(*digest, *size, self.programs) {
-                    Ok(()) => good.push((wanted, (*digest, *size))),
+                match wanted.judge(blob.0, blob.1, self.programs) {
+                    Ok(()) => good.push((wanted, blob)),
                     Err(No::Wrong(why)) => self.refuse(events, source, &wanted.what(), &why),
                     Err(No::NotPinned) => not_pinned.push(wanted),
                 }
