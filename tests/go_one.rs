@@ -273,3 +273,66 @@ fn a_source_is_fetched_by_its_address_compared_and_pinned() {
     drop(server);
     program::success(sample(folder.path(), &path).arg("--offline"));
 }
+
+/// Writes a module into the folder of a proxy as go asks for it, and prints the lines of a go.sum.
+const PROXY: &str = r#"
+import base64, hashlib, os, sys, zipfile
+folder = os.path.join(sys.argv[1], "example.org/other/@v")
+os.makedirs(folder)
+module = b"module example.org/other\n\ngo 1.15\n"
+files = {"go.mod": module, "other.go": b"package other\n\nconst Word = \"downloaded\"\n"}
+def hashed(files):
+    lines = "".join("%s  %s\n" % (hashlib.sha256(files[name]).hexdigest(), name) for name in sorted(files))
+    return "h1:" + base64.b64encode(hashlib.sha256(lines.encode()).digest()).decode()
+named = {"example.org/other@v1.0.0/" + name: text for name, text in files.items()}
+with zipfile.ZipFile(os.path.join(folder, "v1.0.0.zip"), "w") as archive:
+    for name, text in named.items():
+        archive.writestr(name, text)
+open(os.path.join(folder, "v1.0.0.info"), "w").write('{"Version": "v1.0.0"}')
+open(os.path.join(folder, "v1.0.0.mod"), "wb").write(module)
+print("example.org/other v1.0.0 " + hashed(named))
+print("example.org/other v1.0.0/go.mod " + hashed({"go.mod": module}))
+"#;
+
+#[test]
+fn modules_are_downloaded_only_where_that_is_said_and_are_those_of_go_sum() {
+    let (Some(path), Some(python)) = (kimg_testkit::go_path(), kimg_testkit::tool("python3")) else { return };
+    let (folder, proxy) = (program::folder(), program::folder());
+    let sums = kimg_testkit::run(std::process::Command::new(python).args(["-c", PROXY]).arg(proxy.path()));
+    let settings = |more: &str| {
+        fs_err::write(folder.path().join("kimg.toml"), hello(folder.path(), more)).unwrap();
+        let write =
+            |name: &str, text: &str| fs_err::write(folder.path().join("hello").join(name), text).unwrap();
+        write("go.mod", "module example.org/hello\n\ngo 1.15\n\nrequire example.org/other v1.0.0\n");
+        let main = "package main\n\nimport (\n\t\"os\"\n\n\t\"example.org/other\"\n)\n\nfunc main() { os.Stdout.WriteString(other.Word + \"\\n\") }\n";
+        write("main.go", main);
+    };
+    let go_sum = |text: &str| fs_err::write(folder.path().join("hello/go.sum"), text).unwrap();
+    let build = || {
+        let mut kimg = sample(folder.path(), &path);
+        kimg.env("GOPROXY", format!("file://{}", proxy.path().display()));
+        kimg
+    };
+    settings("");
+    go_sum(&sums);
+    let story = program::failure(&mut build(), 13);
+    assert!(story.contains("modules = \"download\""), "{story}");
+    settings("modules = 'download'");
+    let (first, _) = sums.split_once("h1:").unwrap();
+    go_sum(&sums.replacen(&sums[first.len()..first.len() + 6], "h1:AAA", 1));
+    let story = program::failure(&mut build(), 31);
+    assert!(story.contains("checksum mismatch"), "{story}");
+    go_sum(&sums);
+    program::success(&mut build());
+    let layout = Layout::open(folder.path().join("out"));
+    let name = program::indexes(&layout).remove("plain").unwrap().name;
+    let unpacked = folder.path().join("root");
+    let Some(root) = kimg_testkit::umoci_unpack(layout.folder(), &name, Platform::Arm64, &unpacked) else {
+        return;
+    };
+    let Some(output) = root.run(&["/usr/bin/hello"], &[]) else { return };
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "downloaded\n", "{output:?}");
+    // Read-only, as go leaves them, downloaded modules would stay behind.
+    let scratch = fs_err::read_dir(folder.path().join("cache/v1/tmp")).unwrap().count();
+    assert_eq!(scratch, 0);
+}
