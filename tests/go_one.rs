@@ -221,7 +221,8 @@ fn what_one_machine_compiled_another_takes_over_where_the_lock_knows_it() {
     assert_eq!(first.code, 0, "{}", first.story);
     let digest = |answer: &program::Answer| {
         let report: Value = serde_json::from_str(&answer.out).unwrap_or_else(|_| panic!("{}", answer.story));
-        report["images"][0]["digest"].clone()
+        assert!(report["joined"][0]["programs"][0]["size"].is_u64(), "{report}");
+        (report["images"][0]["digest"].clone(), report["joined"].clone())
     };
 
     // Without a compiler, by the lock alone.

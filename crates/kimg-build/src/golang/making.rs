@@ -17,7 +17,7 @@ use crate::error::BuildError;
 use crate::events::Event;
 use crate::inputs::Within;
 use crate::project::OwnProgram;
-use crate::shared_cache::WantedCompiled;
+use crate::shared_cache::{CompiledInfo, TakenOver, WantedCompiled};
 
 /// What the cache keeps of a program that was compiled.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -125,7 +125,7 @@ impl<'a> Making<'a> {
             wanted.map(|(key, command)| self.wanted(*key, &command.name, (self.pinned)(&command.name)));
         let taken = self.of_others(&wanted.collect::<Vec<_>>())?;
         for (key, command) in &keys {
-            if let Some(content) = taken.get(key) {
+            if let Some(TakenOver { content, .. }) = taken.get(key) {
                 cache.keep("go", key, &Kept::of(content))?;
                 known.insert(command.name.clone(), content.clone());
             }
@@ -141,7 +141,7 @@ impl<'a> Making<'a> {
             }
         }
         for (key, command) in keys.iter().filter(|_| used) {
-            self.note(*key, &known[&command.name]);
+            self.note(*key, &known[&command.name], &BTreeMap::new());
         }
         Ok(known)
     }
@@ -201,15 +201,16 @@ impl<'a> Making<'a> {
     pub(super) fn of_others(
         &self,
         wanted: &[WantedCompiled],
-    ) -> Result<BTreeMap<Digest, Content>, BuildError> {
+    ) -> Result<BTreeMap<Digest, TakenOver>, BuildError> {
         let Some(shared) = self.run.means.shared else { return Ok(BTreeMap::new()) };
         shared.compiled(wanted, &self.run.reader.cache, self.run.means.events)
     }
 
     /// That this run has it.
-    pub(super) fn note(&self, key: Digest, content: &Content) {
+    pub(super) fn note(&self, key: Digest, content: &Content, alone: &BTreeMap<String, u64>) {
         if let Some(shared) = self.run.means.shared {
-            shared.has_compiled(key, content.digest(), content.size());
+            let (digest, size) = (content.digest(), content.size());
+            shared.has_compiled(key, CompiledInfo { digest, size, alone: alone.clone() });
         }
     }
 }

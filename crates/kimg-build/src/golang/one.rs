@@ -12,6 +12,7 @@ use super::Multicall;
 use super::build::{Means, Work};
 use super::making::{Kept, Making, store};
 use crate::error::BuildError;
+use crate::shared_cache::TakenOver;
 use crate::wishes::{is_one_of, stands_for};
 
 /// What the cache keeps of programs that were to be one.
@@ -47,7 +48,7 @@ impl Making<'_> {
             self.run.reader.cache.keep("go-multicall", &key, &kept)?;
         }
         if let Ok(content) = &tried.program {
-            self.note(key, content);
+            self.note(key, content, &tried.alone);
         }
         let alone = |name: &str| tried.alone.get(name).copied();
         let programs = one.commands.iter().map(|it| Alone { name: it.name.clone(), size: alone(&it.name) });
@@ -75,8 +76,8 @@ impl Making<'_> {
     fn try_as_one(&mut self, one: &Multicall, key: Digest) -> Result<Tried, BuildError> {
         let pinned = one.commands.iter().find_map(|command| (self.pinned)(&command.name));
         let wanted = self.wanted(key, &one.name, pinned);
-        if let Some(content) = self.of_others(&[wanted])?.remove(&key) {
-            return Ok(Tried { program: Ok(content), alone: BTreeMap::new(), is_final: true });
+        if let Some(TakenOver { content, alone }) = self.of_others(&[wanted])?.remove(&key) {
+            return Ok(Tried { program: Ok(content), alone, is_final: true });
         }
         let plain = self.plain(&one.commands, false)?;
         let alone = plain.iter().map(|(name, content)| (name.clone(), content.size())).collect();

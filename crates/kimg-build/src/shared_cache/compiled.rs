@@ -7,7 +7,7 @@ use fs_err as fs;
 use kimg_core::{Content, ContentSink as _, Digest, ImagePath};
 use kimg_source::Cache;
 
-use super::index::{Kind, Made};
+use super::index::{CompiledInfo, Kind, Made};
 use super::source::{NotFetched, unproven};
 use super::{Programs, Refused, SharedCache, Source, locked};
 use crate::error::BuildError;
@@ -25,6 +25,14 @@ pub(crate) struct WantedCompiled {
     pub(crate) name: String,
     /// What the lock says that it becomes.
     pub(crate) pinned: Option<Digest>,
+}
+
+/// A compiled program that is taken over.
+#[derive(Debug, Clone)]
+pub(crate) struct TakenOver {
+    pub(crate) content: Content,
+    /// Of several programs in one, how large each is alone, in bytes.
+    pub(crate) alone: BTreeMap<String, u64>,
 }
 
 impl WantedCompiled {
@@ -46,8 +54,8 @@ impl WantedCompiled {
 
 impl SharedCache {
     /// Notes a compiled program that this run has, wherever it came from.
-    pub(crate) fn has_compiled(&self, key: Digest, digest: Digest, size: u64) {
-        locked(&self.used).insert((Kind::Compiled, key), Made::Program { digest, size });
+    pub(crate) fn has_compiled(&self, key: Digest, info: CompiledInfo) {
+        locked(&self.used).insert((Kind::Compiled, key), Made::Compiled(info));
     }
 
     /// Takes compiled programs over into the local cache, as many as the caches have and may be taken; gives them by their
@@ -57,7 +65,7 @@ impl SharedCache {
         wanted: &[WantedCompiled],
         cache: &Cache,
         events: &dyn Events,
-    ) -> Result<BTreeMap<Digest, Content>, BuildError> {
+    ) -> Result<BTreeMap<Digest, TakenOver>, BuildError> {
         if wanted.is_empty() || self.sources.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -71,7 +79,7 @@ impl SharedCache {
         wanted: &[WantedCompiled],
         cache: &Cache,
         events: &dyn Events,
-    ) -> Result<BTreeMap<Digest, Content>, BuildError> {
+    ) -> Result<BTreeMap<Digest, TakenOver>, BuildError> {
         let (mut taken, mut found) = (BTreeMap::new(), BTreeSet::new());
         locked(&self.tally).asked += wanted.len();
         for source in &self.sources {
@@ -82,21 +90,22 @@ impl SharedCache {
             let Some(index) = self.index(source, events) else { continue };
             let (mut good, mut not_pinned) = (Vec::new(), Vec::new());
             for wanted in pending {
-                let Some(blob) = index.program(Kind::Compiled, wanted.key) else { continue };
+                let Some(info) = index.compiled(wanted.key) else { continue };
                 found.insert(wanted.key);
-                match wanted.judge(blob.0, blob.1) {
+                match wanted.judge(info.digest, info.size) {
                     Err(why) => self.refuse(events, source, &wanted.what(), &why),
                     Ok(()) if wanted.pinned.is_none() && self.programs == Programs::OfTheLock => {
                         not_pinned.push(wanted);
                     }
-                    Ok(()) => good.push((wanted, blob)),
+                    Ok(()) => good.push((wanted, info)),
                 }
             }
             self.refuse_unknown(events, source, &not_pinned);
             let (_folder, store) = unproven(cache)?;
-            let blobs: BTreeSet<_> = good.iter().map(|(_, blob)| *blob).collect();
+            let blobs: BTreeSet<_> = good.iter().map(|(_, info)| (info.digest, info.size)).collect();
             let fetched = self.fetch(source, &blobs.into_iter().collect::<Vec<_>>(), &store, events);
-            for (wanted, blob) in good {
+            for (wanted, info) in good {
+                let blob = (info.digest, info.size);
                 match fetched.get(&blob) {
                     Some(Ok(())) => {
                         let keeping = || BuildError::disk(format!("keeping {}", wanted.name));
@@ -105,7 +114,7 @@ impl SharedCache {
                             cache.contents().store(&ImagePath::root(), &mut file).map_err(keeping())?;
                         if content.digest() == blob.0 {
                             self.take(events, source, &wanted.what(), blob.1);
-                            taken.insert(wanted.key, content);
+                            taken.insert(wanted.key, TakenOver { content, alone: info.alone.clone() });
                         } else {
                             self.refuse(
                                 events,

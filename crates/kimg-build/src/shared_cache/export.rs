@@ -220,7 +220,7 @@ impl Writing<'_> {
             let (digest, size) = entry.made.blob();
             match entry.made {
                 Made::Layer(_) => layers.insert(digest, size),
-                Made::Program { .. } => programs.insert(digest, size),
+                Made::Program { .. } | Made::Compiled(_) => programs.insert(digest, size),
             };
         }
         for (digest, size) in &programs {

@@ -36,6 +36,16 @@ pub(super) enum Kind {
 pub(super) enum Made {
     Layer(LayerInfo),
     Program { digest: Digest, size: u64 },
+    Compiled(CompiledInfo),
+}
+
+/// A compiled program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CompiledInfo {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    /// Of several programs in one, how large each is alone, in bytes.
+    pub(crate) alone: BTreeMap<String, u64>,
 }
 
 impl Made {
@@ -44,6 +54,7 @@ impl Made {
         match self {
             Self::Layer(info) => (info.digest, info.size),
             Self::Program { digest, size } => (*digest, *size),
+            Self::Compiled(info) => (info.digest, info.size),
         }
     }
 
@@ -51,7 +62,7 @@ impl Made {
         let (digest, size) = self.blob();
         match self {
             Self::Layer(info) => Descriptor::new(&info.media_type, digest, size),
-            Self::Program { .. } => Descriptor::new(PROGRAM, digest, size),
+            Self::Program { .. } | Self::Compiled(_) => Descriptor::new(PROGRAM, digest, size),
         }
     }
 }
@@ -85,6 +96,8 @@ struct WrittenEntry {
     size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     layer: Option<WrittenLayer>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    alone: BTreeMap<String, u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -107,12 +120,13 @@ impl Index {
         }
         let mut index = Self::default();
         let mut sizes = BTreeMap::new();
-        for WrittenEntry { kind, key, day, digest, size, layer } in written.entries {
+        for WrittenEntry { kind, key, day, digest, size, layer, alone } in written.entries {
             let made = match (kind, layer) {
                 (Kind::Layer, Some(WrittenLayer { media_type, diff_id, tar_size })) => {
                     Made::Layer(LayerInfo { media_type, digest, size, diff_id, tar_size })
                 }
-                (Kind::Program | Kind::Compiled, None) => Made::Program { digest, size },
+                (Kind::Program, None) => Made::Program { digest, size },
+                (Kind::Compiled, None) => Made::Compiled(CompiledInfo { digest, size, alone }),
                 _ => return Err(format!("the entry {key} is neither a layer's nor a program's")),
             };
             if *sizes.entry(digest).or_insert(size) != size {
@@ -125,11 +139,19 @@ impl Index {
         Ok(index)
     }
 
-    /// The blob of a program and its bytes.
-    pub(super) fn program(&self, kind: Kind, key: Digest) -> Option<(Digest, u64)> {
-        match self.0.get(&(kind, key))?.made {
+    /// The blob of a packed program and its bytes.
+    pub(super) fn program(&self, key: Digest) -> Option<(Digest, u64)> {
+        match self.0.get(&(Kind::Program, key))?.made {
             Made::Program { digest, size } => Some((digest, size)),
-            Made::Layer(_) => None,
+            Made::Layer(_) | Made::Compiled(_) => None,
+        }
+    }
+
+    /// A compiled program.
+    pub(super) fn compiled(&self, key: Digest) -> Option<&CompiledInfo> {
+        match &self.0.get(&(Kind::Compiled, key))?.made {
+            Made::Compiled(info) => Some(info),
+            Made::Layer(_) | Made::Program { .. } => None,
         }
     }
 
@@ -143,9 +165,13 @@ impl Index {
                     diff_id: *diff_id,
                     tar_size: *tar_size,
                 }),
-                Made::Program { .. } => None,
+                Made::Program { .. } | Made::Compiled(_) => None,
             };
-            WrittenEntry { kind: *kind, key: *key, day: *day, digest, size, layer }
+            let alone = match made {
+                Made::Compiled(info) => info.alone.clone(),
+                Made::Layer(_) | Made::Program { .. } => BTreeMap::new(),
+            };
+            WrittenEntry { kind: *kind, key: *key, day: *day, digest, size, layer, alone }
         });
         let written = Written { schema: 1, entries: entries.collect() };
         serde_json::to_vec(&written).expect("no map in it has other keys than text, and memory takes all")
@@ -218,8 +244,11 @@ mod tests {
             tar_size: 1024,
         };
         all.0.insert((Kind::Layer, Digest::of("key")), Entry { made: Made::Layer(info), day: 7 });
+        let alone = BTreeMap::from([("kubelet".to_owned(), 3), ("kubeadm".to_owned(), 2)]);
+        let compiled = CompiledInfo { digest: Digest::of("one"), size: 4, alone };
+        all.0.insert((Kind::Compiled, Digest::of("key")), Entry { made: Made::Compiled(compiled), day: 7 });
         assert_eq!(Index::parse(&all.to_bytes()).unwrap(), all);
-        assert_eq!(all.blobs().len(), 3);
+        assert_eq!(all.blobs().len(), 4);
         let text = String::from_utf8(all.to_bytes()).unwrap();
         assert!(text.starts_with(r#"{"schema":1,"entries":[{"kind":"layer","key":"sha256:"#), "{text}");
     }

@@ -76,7 +76,7 @@ impl SharedCache {
                 .into_iter()
                 .filter_map(|wanted| match &index.0.get(&(Kind::Layer, wanted.key))?.made {
                     Made::Layer(info) => Some((wanted, info)),
-                    Made::Program { .. } => None,
+                    Made::Program { .. } | Made::Compiled(_) => None,
                 })
                 .collect();
             found.extend(offered.iter().map(|(wanted, _)| wanted.key));

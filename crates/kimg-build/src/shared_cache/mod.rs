@@ -85,8 +85,9 @@ use tokio::runtime::Runtime;
 use crate::error::BuildError;
 use crate::events::{Event, Events};
 
-pub(crate) use compiled::WantedCompiled;
+pub(crate) use compiled::{TakenOver, WantedCompiled};
 pub use export::{Export, Exported};
+pub(crate) use index::CompiledInfo;
 pub(crate) use layers::WantedLayer;
 pub(crate) use programs::WantedProgram;
 pub use tally::{Refused, Tally, Unusable};

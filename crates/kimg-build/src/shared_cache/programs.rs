@@ -8,7 +8,6 @@ use kimg_pack::{Outcome, PackError};
 use kimg_source::Cache;
 use rayon::prelude::*;
 
-use super::index::Kind;
 use super::source::{NotFetched, unproven};
 use super::{Programs, SharedCache, in_words, locked};
 use crate::error::BuildError;
@@ -77,7 +76,7 @@ impl SharedCache {
             let Some(index) = self.index(source, events) else { continue };
             let (mut good, mut not_pinned) = (Vec::new(), Vec::new());
             for wanted in pending {
-                let Some(blob) = index.program(Kind::Program, wanted.key) else { continue };
+                let Some(blob) = index.program(wanted.key) else { continue };
                 found.insert(wanted.key);
                 match wanted.judge(blob.0, blob.1, self.programs) {
                     Ok(()) => good.push((wanted, blob)),
