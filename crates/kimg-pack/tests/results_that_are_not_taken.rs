@@ -7,7 +7,7 @@ mod programs;
 
 use std::time::Duration;
 
-use kimg_core::{Content, Platform};
+use kimg_core::{Content, ImagePath, Platform};
 use kimg_pack::{Difference, Outcome, PlainReason, Runners, Started};
 use programs::script::{COPY, Script, script, smaller, whole_script};
 use programs::{Elf, Question, say, say_once, say_the_time};
@@ -66,6 +66,31 @@ fn a_program_that_never_answers_twice_alike_stays_plain() {
     let content = Content::from_bytes(Elf { code: say_the_time(), ..Elf::default() }.bytes());
     let outcome = script(COPY, &smaller(say_the_time())).on(&Question::new(&content));
     assert_eq!(outcome, Outcome::Plain { why: PlainReason::Unsteady });
+}
+
+#[test]
+fn a_program_in_the_place_of_another_has_to_answer_as_that_whatever_else_it_is() {
+    let program = |code: Vec<u8>| Content::from_bytes(Elf { code, ..Elf::default() }.bytes());
+    let path = ImagePath::new("/usr/bin/program").unwrap();
+    let answers = |alone: &Content, other: &Content, daemon: bool| {
+        let question = Question { daemon, ..Question::new(alone) };
+        let scratch = tempfile::tempdir().unwrap();
+        let candidate = question.candidate(&path);
+        let verdict = kimg_pack::same_answers(&candidate, other, &question.settings, scratch.path());
+        assert_eq!(fs_err::read_dir(scratch.path()).unwrap().count(), 0);
+        verdict.unwrap().map(|started| started.times().is_some())
+    };
+    let (plain, other) = (program(say("plain", 0)), program(say("other", 0)));
+    // Neither smaller nor packed, and a daemon: only what it answers counts.
+    let larger = Content::from_bytes(Elf { code: say("plain", 0), size: 30_000, ..Elf::default() }.bytes());
+    assert_eq!(answers(&plain, &larger, true), Ok(true));
+    assert_eq!(answers(&plain, &other, false), Err(PlainReason::OtherAnswer(Difference::Output)));
+    let now = program(say_the_time());
+    assert_eq!(answers(&now, &now, false), Err(PlainReason::Unsteady));
+    assert!(matches!(
+        answers(&Content::from_bytes(b"#!/bin/sh\n".to_vec()), &plain, false),
+        Err(PlainReason::Script)
+    ));
 }
 
 #[test]

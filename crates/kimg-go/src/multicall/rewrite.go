@@ -177,13 +177,14 @@ var (
 	_           = kimgflag.KimgOther(kimgStart)
 )
 
-// Notes a flag of the command line that is registered before a program is chosen; gives whether its name is taken.
+// Notes a flag of the command line that is registered before a program is chosen; gives whether its name or letter is taken.
 func kimgRegister(set *FlagSet, flag *Flag) bool {
 	if kimgStarted || set != CommandLine {
 		return false
 	}
 	kimgFlags = append(kimgFlags, kimgFlag{flag, kimgflag.KimgBy()})
-	return set.formal[set.normalizeFlagName(flag.Name)] != nil
+	letter := len(flag.Shorthand) == 1 && set.shorthands[flag.Shorthand[0]] != nil
+	return letter || set.formal[set.normalizeFlagName(flag.Name)] != nil
 }
 
 func kimgStart(lacks func(by string) bool) {
