@@ -50,10 +50,11 @@ fn kubernetes_of_debians_source_runs_on_every_platform() {
     starts_everywhere(folder.path(), "kubeadm");
 }
 
-/// Starts the programs of a folder's images under qemu-user, and prints how large they are.
-fn starts_everywhere(folder: &Path, of_kubelet: &str) {
+/// Starts the programs of a folder's images under qemu-user; gives what each says of itself. `None` after a visible skip.
+fn starts_everywhere(folder: &Path, of_kubelet: &str) -> Option<Vec<String>> {
     let layout = Layout::open(folder.join("out"));
     let mut indexes = program::indexes(&layout);
+    let mut helps = Vec::new();
     for (variant, program, arguments, says) in [
         (of_kubelet, "/usr/bin/kubelet", &["--version"][..], "Kubernetes v1.20.2\n"),
         (of_kubelet, "/usr/bin/kubeadm", &["version", "-o", "short"], "v1.20.2\n"),
@@ -64,12 +65,16 @@ fn starts_everywhere(folder: &Path, of_kubelet: &str) {
             let unpacked =
                 folder.join(format!("{}-{}", program.rsplit('/').next().unwrap(), platform.short()));
             let root = kimg_testkit::umoci_unpack(layout.folder(), &built.name, platform, &unpacked);
-            let Some(root) = root else { return };
+            let root = root?;
             let words: Vec<&str> = std::iter::once(program).chain(arguments.iter().copied()).collect();
-            let Some(output) = root.run(&words, &[]) else { return };
+            let output = root.run(&words, &[])?;
             assert_eq!(String::from_utf8_lossy(&output.stdout), says, "{program} on {platform}: {output:?}");
+            let help = root.run(&[program, "--help"], &[])?;
+            assert!(help.status.success() && help.stdout.len() > 1000, "{program} on {platform}: {help:?}");
+            helps.push(String::from_utf8(help.stdout).unwrap());
         }
     }
+    Some(helps)
 }
 
 /// What was built: the report of a build in a folder of its own, with these settings.
@@ -136,7 +141,9 @@ fn as_one_program_the_images_are_smaller_on_every_platform_and_do_the_same() {
     check.args(["--variant", "kubeadm-cni", "--variant", "kube-proxy"]);
     let checked = program::answer(check.env("PATH", kimg_testkit::go_path().unwrap()));
     assert_eq!(checked.code, 0, "{}\n{}", checked.out, checked.story);
-    starts_everywhere(&one, "kubeadm-cni");
+    // Every flag, with its default.
+    let alone = starts_everywhere(&folder.path().join("plain-gzip"), "kubeadm-cni");
+    assert!(alone == starts_everywhere(&one, "kubeadm-cni"), "as part of the one a program has other flags");
 }
 
 /// For each platform what a node has to pull and store that runs all images: each layer once.
