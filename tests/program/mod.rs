@@ -59,6 +59,16 @@ pub(crate) fn kimg_on(real: &Real, folder: &Path, command: &str) -> Command {
     kimg
 }
 
+/// Fast to write, for outputs whose size no test looks at.
+pub(crate) const QUICK: &str = "compression=zstd:1";
+
+/// Builds from the real repository, without packing.
+#[track_caller]
+pub(crate) fn build(real: &Real, folder: &Path, arguments: &[&str]) -> String {
+    let mut kimg = kimg_on(real, folder, "build");
+    success(kimg.args(["--pack", "never", "-q"]).args(arguments))
+}
+
 /// `kimg COMMAND` on the embedded sample, with the shared cache.
 pub(crate) fn kimg_sample(folder: &Path, command: &str) -> Command {
     let mut kimg = kimg(folder);

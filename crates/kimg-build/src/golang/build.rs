@@ -155,8 +155,7 @@ impl Run<'_> {
         gathered: &mut Gathered,
     ) -> Result<(), BuildError> {
         let Work { source, digest, platform, .. } = *work;
-        let locked =
-            |name: &str| self.locked?.programs.iter().find(|it| it.name == name && it.platform == platform);
+        let locked = |name: &str| self.locked?.locked_program(name, platform);
         // Of several compilers the locked one is taken, unless newer inputs are asked for.
         let keeps = matches!(self.lock_use, LockUse::Follow(_) | LockUse::Locked(_));
         let known = wanted.iter().find_map(|it| locked(&it.program.name)?.toolchain.clone());

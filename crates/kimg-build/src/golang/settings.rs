@@ -350,6 +350,21 @@ mod tests {
     }
 
     #[test]
+    fn all_programs_are_one_or_those_that_are_named_and_a_preset_may_know_that_they_can_not() {
+        let one = |toml: &str| read(&format!("[[go]]\n{toml}")).unwrap().0.remove(0).multicall;
+        let kubernetes = "preset = 'kubernetes'\nversion = '1.34.2'\nmulticall = ";
+        let all = one(&format!("{kubernetes}true")).unwrap();
+        assert_eq!((all.install.as_str(), all.commands.len(), all.refused), ("/usr/bin/kubernetes", 3, None));
+        let two = one(&format!("{kubernetes}['kube-proxy', 'kubelet']")).unwrap();
+        let names: Vec<_> = two.commands.iter().map(|command| command.name.as_str()).collect();
+        // In the source's order, so that the order of the words makes no other program.
+        assert_eq!(names, ["kubelet", "kube-proxy"]);
+        assert_eq!(one(&format!("{kubernetes}false")), None);
+        let containerd = one("preset = 'containerd'\nversion = '2.1.0'\nmulticall = true").unwrap();
+        assert!(containerd.refused.unwrap().contains("starts itself again"));
+    }
+
+    #[test]
     fn what_can_not_be_meant_is_refused_with_its_name() {
         for (toml, said) in [
             ("version = '1.0.0'", "say a `preset`"),
@@ -358,6 +373,8 @@ mod tests {
             ("preset = 'runc'\nversion = 'newest'", "`newest` is not one"),
             ("preset = 'runc'\nversion = '1.2.0'\nsource = 'https://a/b.tar.gz'", "needs the SHA-256"),
             ("preset = 'cni-plugins'\nversion = '1.1.1'\nprograms = ['tap']", "no program `tap`"),
+            ("preset = 'cni-plugins'\nversion = '1.1.1'\nmulticall = ['tap']", "names `tap`, which is none"),
+            ("preset = 'runc'\nversion = '1.2.0'\nmulticall = true", "of several, and this is one"),
             ("name = 'x'\nsource = 'x'", "no `programs`"),
             (
                 "name = 'x'\nsource = 'x'\ngopath = ['y']\nprograms = [{ name = 'x', package = '.', install = '/x' }]",

@@ -66,9 +66,6 @@ impl SharedCache {
         cache: &Cache,
         events: &dyn Events,
     ) -> Result<BTreeMap<Digest, TakenOver>, BuildError> {
-        if wanted.is_empty() || self.sources.is_empty() {
-            return Ok(BTreeMap::new());
-        }
         let ask = || self.ask_for_compiled(wanted, cache, events);
         std::thread::scope(|scope| scope.spawn(ask).join())
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -80,18 +77,12 @@ impl SharedCache {
         cache: &Cache,
         events: &dyn Events,
     ) -> Result<BTreeMap<Digest, TakenOver>, BuildError> {
-        let (mut taken, mut found) = (BTreeMap::new(), BTreeSet::new());
-        locked(&self.tally).asked += wanted.len();
-        for source in &self.sources {
-            let pending: Vec<_> = wanted.iter().filter(|it| !taken.contains_key(&it.key)).collect();
-            if pending.is_empty() {
-                break;
-            }
-            let Some(index) = self.index(source, events) else { continue };
+        let key = |it: &WantedCompiled| it.key;
+        self.in_turn(wanted, key, events, |source, index, pending, turn| {
             let (mut good, mut not_pinned) = (Vec::new(), Vec::new());
             for wanted in pending {
                 let Some(info) = index.compiled(wanted.key) else { continue };
-                found.insert(wanted.key);
+                turn.found.insert(wanted.key);
                 match wanted.judge(info.digest, info.size) {
                     Err(why) => self.refuse(events, source, &wanted.what(), &why),
                     Ok(()) if wanted.pinned.is_none() && self.programs == Programs::OfTheLock => {
@@ -114,7 +105,7 @@ impl SharedCache {
                             cache.contents().store(&ImagePath::root(), &mut file).map_err(keeping())?;
                         if content.digest() == blob.0 {
                             self.take(events, source, &wanted.what(), blob.1);
-                            taken.insert(wanted.key, TakenOver { content, alone: info.alone.clone() });
+                            turn.taken.insert(wanted.key, TakenOver { content, alone: info.alone.clone() });
                         } else {
                             self.refuse(
                                 events,
@@ -128,9 +119,8 @@ impl SharedCache {
                     Some(Err(NotFetched::Told)) | None => {}
                 }
             }
-        }
-        locked(&self.tally).found += found.len();
-        Ok(taken)
+            Ok(())
+        })
     }
 
     /// One warning for all of them: nothing is wrong with any.

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::index::{Kind, Made};
 use super::source::{NotFetched, unproven};
-use super::{SharedCache, in_words, locked};
+use super::{SharedCache, in_words};
 use crate::error::BuildError;
 use crate::events::Events;
 
@@ -60,18 +60,9 @@ impl SharedCache {
         blobs: &BlobStore,
         events: &dyn Events,
     ) -> Result<BTreeMap<Digest, LayerInfo>, BuildError> {
-        let (mut taken, mut found) = (BTreeMap::new(), BTreeSet::new());
         let mut archives: BTreeMap<Digest, (Digest, u64)> = BTreeMap::new();
-        if wanted.is_empty() || self.sources.is_empty() {
-            return Ok(taken);
-        }
-        locked(&self.tally).asked += wanted.len();
-        for source in &self.sources {
-            let pending: Vec<_> = wanted.iter().filter(|it| !taken.contains_key(&it.key)).collect();
-            if pending.is_empty() {
-                break;
-            }
-            let Some(index) = self.index(source, events) else { continue };
+        let key = |it: &WantedLayer<'_>| it.key;
+        self.in_turn(wanted, key, events, |source, index, pending, turn| {
             let offered: Vec<(&WantedLayer<'_>, &LayerInfo)> = pending
                 .into_iter()
                 .filter_map(|wanted| match &index.0.get(&(Kind::Layer, wanted.key))?.made {
@@ -79,7 +70,7 @@ impl SharedCache {
                     Made::Program { .. } | Made::Compiled(_) => None,
                 })
                 .collect();
-            found.extend(offered.iter().map(|(wanted, _)| wanted.key));
+            turn.found.extend(offered.iter().map(|(wanted, _)| wanted.key));
 
             let unknown = offered.iter().filter(|(wanted, _)| !archives.contains_key(&wanted.key));
             let made: Result<Vec<_>, LayerError> = unknown
@@ -126,15 +117,14 @@ impl SharedCache {
                         }
                         cache.keep("layer", &wanted.key, info)?;
                         self.take(events, source, &wanted.what(), info.size);
-                        taken.insert(wanted.key, info.clone());
+                        turn.taken.insert(wanted.key, info.clone());
                     }
                     Err(NotFetched::Wrong(why)) => self.refuse(events, source, &wanted.what(), &why),
                     Err(NotFetched::Told) => {}
                 }
             }
-        }
-        locked(&self.tally).found += found.len();
-        Ok(taken)
+            Ok(())
+        })
     }
 }
 

@@ -63,21 +63,12 @@ impl SharedCache {
         cache: &Cache,
         events: &dyn Events,
     ) -> Result<BTreeMap<Digest, Outcome>, BuildError> {
-        let (mut taken, mut found) = (BTreeMap::new(), BTreeSet::new());
-        if wanted.is_empty() || self.sources.is_empty() {
-            return Ok(taken);
-        }
-        locked(&self.tally).asked += wanted.len();
-        for source in &self.sources {
-            let pending: Vec<_> = wanted.iter().filter(|it| !taken.contains_key(&it.key)).collect();
-            if pending.is_empty() {
-                break;
-            }
-            let Some(index) = self.index(source, events) else { continue };
+        let key = |it: &WantedProgram<T>| it.key;
+        self.in_turn(wanted, key, events, |source, index, pending, turn| {
             let (mut good, mut not_pinned) = (Vec::new(), Vec::new());
             for wanted in pending {
                 let Some(blob) = index.program(wanted.key) else { continue };
-                found.insert(wanted.key);
+                turn.found.insert(wanted.key);
                 match wanted.judge(blob.0, blob.1, self.programs) {
                     Ok(()) => good.push((wanted, blob)),
                     Err(No::Wrong(why)) => self.refuse(events, source, &wanted.what(), &why),
@@ -109,7 +100,7 @@ impl SharedCache {
                 match judged {
                     Ok(outcome @ Outcome::Packed { .. }) => {
                         self.take(events, source, &wanted.what(), size);
-                        taken.insert(wanted.key, outcome);
+                        turn.taken.insert(wanted.key, outcome);
                     }
                     Ok(Outcome::Plain { why }) => {
                         self.refuse(events, source, &wanted.what(), &why.to_string());
@@ -118,9 +109,8 @@ impl SharedCache {
                     Err(NotFetched::Told) => {}
                 }
             }
-        }
-        locked(&self.tally).found += found.len();
-        Ok(taken)
+            Ok(())
+        })
     }
 
     /// That nothing was asked for, since there is no UPX that could check it.

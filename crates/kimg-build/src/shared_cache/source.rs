@@ -1,6 +1,6 @@
 //! One cache that is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use kimg_core::{Classified as _, Digest, ErrorClass};
@@ -83,7 +83,42 @@ pub(super) async fn read(client: &Client, reference: &Reference) -> (Option<Dige
     }
 }
 
+/// What came of asking caches so far.
+#[derive(Debug)]
+pub(super) struct Turn<T> {
+    /// What was taken, by its key.
+    pub(super) taken: BTreeMap<Digest, T>,
+    /// What some cache has, whether it was taken or not.
+    pub(super) found: BTreeSet<Digest>,
+}
+
 impl SharedCache {
+    /// Asks each cache that has an index, one after the other, for what none before it gave; keeps count, and gives what was
+    /// taken.
+    pub(super) fn in_turn<W, T>(
+        &self,
+        wanted: &[W],
+        key: impl Fn(&W) -> Digest,
+        events: &dyn Events,
+        mut ask: impl FnMut(&Source, &Index, Vec<&W>, &mut Turn<T>) -> Result<(), BuildError>,
+    ) -> Result<BTreeMap<Digest, T>, BuildError> {
+        let mut turn = Turn { taken: BTreeMap::new(), found: BTreeSet::new() };
+        if wanted.is_empty() || self.sources.is_empty() {
+            return Ok(turn.taken);
+        }
+        locked(&self.tally).asked += wanted.len();
+        for source in &self.sources {
+            let pending: Vec<_> = wanted.iter().filter(|it| !turn.taken.contains_key(&key(it))).collect();
+            if pending.is_empty() {
+                break;
+            }
+            let Some(index) = self.index(source, events) else { continue };
+            ask(source, index, pending, &mut turn)?;
+        }
+        locked(&self.tally).found += turn.found.len();
+        Ok(turn.taken)
+    }
+
     /// The index of a cache; `None` if it has none that can be used, which is told once.
     pub(super) fn index<'a>(&self, source: &'a Source, events: &dyn Events) -> Option<&'a Index> {
         let fetch = || match self.runtime.block_on(read(&self.client, &source.reference)).1 {

@@ -249,8 +249,12 @@ impl Lock {
 
     /// The SHA-256 that a program of one's own is locked with.
     pub fn program(&self, name: &str, platform: Platform) -> Option<Digest> {
-        let program = self.programs.iter().find(|p| p.name == name && p.platform == platform);
-        program.map(|program| program.sha256)
+        self.locked_program(name, platform).map(|program| program.sha256)
+    }
+
+    /// What is locked for a program of one's own.
+    pub fn locked_program(&self, name: &str, platform: Platform) -> Option<&LockedProgram> {
+        self.programs.iter().find(|program| program.name == name && program.platform == platform)
     }
 
     /// What is locked for an image.
